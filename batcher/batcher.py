@@ -1,0 +1,204 @@
+"""The batcher of one loaded model version: a queue, and per executor slot one loop that pulls batches from it.
+
+    submit -> RowQueue -> [slot is free, decide() says so] -> concat -> executor.run -> split -> deliver
+
+Receives validated inputs from the data plane, hands closed batches to an `Executor`. Invariants: 1. every submitted
+request is delivered exactly once, unless it is cancelled. 2. A batch never has more than `max_batch_rows` rows.
+3. A failing batch is run again in halves: only requests that fail alone see the error. 4. Slots never stop.
+All requests that arrive in one turn of the event loop find each other, because a slot wakes in the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+from batcher.assemble import concat, split
+from batcher.cut import Rejoin
+from batcher.decide import Dispatch, Limits, decide
+from batcher.entry import Entry, Outcome
+from batcher.queue import RowQueue
+from headrace.counters import Cell, ModelCounters
+from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, QueueFull, ServingError
+from headrace.executor import Executor
+from headrace.models import ModelId
+
+logger = logging.getLogger("headrace.batcher")
+
+
+class Batcher:
+    """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
+
+    With `batched` False every request runs alone, as it is, and counts as one row: `Limits.max_batch_rows` must be 1.
+    """
+
+    def __init__(
+        self,
+        model: ModelId,
+        executor: Executor,
+        limits: Limits,
+        max_queue_rows: int,
+        counters: ModelCounters,
+        *,
+        batched: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        assert batched or limits.max_batch_rows == 1
+        self._model = model
+        self._executor = executor
+        self._limits = limits
+        self._max_queue_rows = max_queue_rows
+        self._counters = counters
+        self._batched = batched
+        self._clock = clock
+        self._queue = RowQueue()
+        self._sleepers: deque[asyncio.Future[None]] = deque()
+        self._slots: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start one pulling loop per executor slot. This object owns them until `close()`."""
+        loop = asyncio.get_running_loop()
+        for slot in range(self._executor.slots):
+            self._slots.append(loop.create_task(self._pull(), name=f"batcher {self._model} slot {slot}"))
+
+    async def close(self) -> None:
+        """Stop the loops. Nothing may be waiting: the handles on the servable are what keeps it open."""
+        for slot in self._slots:
+            slot.cancel()
+        await asyncio.gather(*self._slots, return_exceptions=True)
+
+    def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
+        """Queue an entry; its outcome is delivered later, never before this returns.
+
+        `timeout_s` 0 means none. Raises QueueFull, or BadRequest if it could never fit the queue.
+        """
+        queue = self._queue
+        if queue.rows + entry.rows > self._max_queue_rows:
+            raise self._full(entry.rows)
+        if entry.rows <= self._limits.max_batch_rows:
+            queue.append(entry)
+        else:
+            entry.pieces = Rejoin(entry).cut(self._limits.max_batch_rows)
+            for piece in entry.pieces:
+                queue.append(piece)
+        if timeout_s:
+            entry.timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, entry, timeout_s)
+        self._counters.cells[Cell.QUEUE_ROWS] = queue.rows
+        if self._sleepers:
+            self._wake(len(entry.pieces) or 1)
+
+    def cancel(self, entry: Entry) -> None:
+        """The client went away: what waits leaves the queue; the answer of what runs is dropped."""
+        if entry.done:
+            return
+        entry.done = True
+        if entry.timer is not None:
+            entry.timer.cancel()
+        for each in entry.pieces or (entry,):
+            each.done = True
+            if each.waiting:
+                self._queue.abandon(each)
+        self._counters.cells[Cell.QUEUE_ROWS] = self._queue.rows
+
+    def _expire(self, entry: Entry, timeout_s: float) -> None:
+        self.cancel(entry)
+        entry.deliver(
+            DeadlineExceeded(f"the request's timeout of {timeout_s * 1e3:g} ms passed before it could be answered")
+        )
+
+    def _full(self, rows: int) -> ServingError:
+        if rows > self._max_queue_rows:
+            return BadRequest(
+                f"model {self._model.name!r} queues at most {self._max_queue_rows} rows, the request has {rows}"
+            )
+        return QueueFull(
+            f"model {self._model.name!r} is overloaded: {self._queue.rows} rows wait and at most"
+            f" {self._max_queue_rows} may (max_queue_rows)"
+        )
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    async def _pull(self) -> None:
+        while True:
+            batch = await self._next_batch()
+            await self._run(batch)
+            if self._queue.rows:
+                await asyncio.sleep(0)  # an executor that runs on this loop never lets go of it by itself
+
+    async def _next_batch(self) -> list[Entry]:
+        while True:
+            now = self._clock()
+            again: float | None = None
+            for key, waiting in self._queue.groups():
+                verdict = decide(now, waiting, self._limits)
+                if isinstance(verdict, Dispatch):
+                    batch = self._queue.take(key, verdict.rows)
+                    self._counters.cells[Cell.QUEUE_ROWS] = self._queue.rows
+                    return batch
+                again = verdict.time if again is None else min(again, verdict.time)
+            await self._sleep(None if again is None else again - now)
+
+    async def _sleep(self, seconds: float | None) -> None:
+        """Until an arrival wakes this slot or `seconds` have passed."""
+        loop = asyncio.get_running_loop()
+        sleeper = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, _wake, sleeper)
+        self._sleepers.append(sleeper)
+        try:
+            await sleeper
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self, slots: int) -> None:
+        while self._sleepers and slots:
+            sleeper = self._sleepers.popleft()
+            if not sleeper.done():
+                sleeper.set_result(None)
+                slots -= 1
+
+    async def _run(self, batch: list[Entry]) -> None:
+        """Run a closed batch and deliver to each entry. Raises nothing."""
+        started = time.perf_counter_ns()
+        now = self._clock()
+        try:
+            inputs = concat([entry.inputs for entry in batch])
+            assembled = time.perf_counter_ns()
+            outputs = await self._executor.run(inputs)
+            ran = time.perf_counter_ns()
+            rows = [entry.rows for entry in batch]
+            parts = split(outputs, rows) if self._batched else [outputs]
+            done = time.perf_counter_ns()
+        except Exception as error:  # whatever it was, these requests must hear of it and the slot must go on
+            await self._failed(batch, error)
+            return
+        queued_ns = [int((now - entry.arrived) * 1e9) for entry in batch]
+        self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
+        for entry, part in zip(batch, parts, strict=True):
+            _deliver(entry, part)
+
+    async def _failed(self, batch: list[Entry], error: Exception) -> None:
+        if len(batch) > 1:
+            half = len(batch) // 2
+            await self._run(batch[:half])
+            await self._run(batch[half:])
+            return
+        if not isinstance(error, ServingError):
+            logger.error("model %s: a batch failed in an unforeseen way", self._model, exc_info=error)
+            error = ExecutorFailed(f"model {self._model.name!r} failed: {type(error).__name__}: {error}")
+        _deliver(batch[0], error)
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
+
+
+def _deliver(entry: Entry, outcome: Outcome) -> None:
+    try:
+        entry.finish(outcome)
+    except Exception:  # a bug in whoever receives it; the batch mates are not to suffer
+        logger.exception("an answer could not be delivered")

@@ -1,0 +1,47 @@
+"""One request as the queue sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeAlias
+
+from headrace.errors import ServingError
+from headrace.requests import Array
+
+Outcome: TypeAlias = dict[str, Array] | ServingError
+"""What becomes of an entry: output name -> array with the entry's own rows, or why not."""
+
+
+class Entry:
+    """Inputs waiting for their batch. Subclasses say in `deliver` whom the outcome goes to.
+
+    Only entries with the same `key` may share a batch. `rows` is the common length of axis 0, 1 for an unbatched model.
+    `arrived` is on the batcher's clock, in seconds. `waiting` is true while a queue holds it. `done` is set by the
+    first of delivered, expired, cancelled; whoever finds it set leaves the entry alone. `pieces` are the entries that
+    are queued in its stead if it has too many rows for one batch.
+    """
+
+    __slots__ = ("arrived", "done", "inputs", "key", "pieces", "rows", "timer", "waiting")
+
+    def __init__(self, inputs: Mapping[str, Array], rows: int, key: Hashable, arrived: float) -> None:
+        self.inputs = inputs
+        self.rows = rows
+        self.key = key
+        self.arrived = arrived
+        self.waiting = False
+        self.done = False
+        self.pieces: Sequence[Entry] = ()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def deliver(self, outcome: Outcome) -> None:
+        """Called once, on the event loop, with what became of it; never if it was cancelled."""
+        raise NotImplementedError
+
+    def finish(self, outcome: Outcome) -> None:
+        """Deliver `outcome` unless it is done already."""
+        if not self.done:
+            self.done = True
+            if self.timer is not None:
+                self.timer.cancel()
+            self.deliver(outcome)

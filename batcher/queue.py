@@ -1,0 +1,74 @@
+"""The queue of one model: entries in order of arrival, grouped by what may share a batch.
+
+Receives entries from `Batcher.submit`, hands closed batches to its slots. Invariants: 1. `rows` is the sum over the
+entries that are not done. 2. A batch holds entries of one group, oldest first, and no more rows than asked for.
+3. Groups take turns, so no shape starves another. Done entries (cancelled, expired) leave when a batch is formed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterator
+
+from batcher.decide import Waiting
+from batcher.entry import Entry
+
+
+class RowQueue:
+    """Owned by one event loop; not thread-safe."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._groups: dict[Hashable, deque[Entry]] = {}
+        self._group_rows: dict[Hashable, int] = {}
+
+    def append(self, entry: Entry) -> None:
+        """Put an entry at the end of its group."""
+        group = self._groups.get(entry.key)
+        if group is None:
+            group = self._groups[entry.key] = deque()
+            self._group_rows[entry.key] = 0
+        group.append(entry)
+        entry.waiting = True
+        self._group_rows[entry.key] += entry.rows
+        self.rows += entry.rows
+
+    def abandon(self, entry: Entry) -> None:
+        """Forget a waiting entry that has just become done: its rows count no longer, its tensors are free."""
+        entry.waiting = False
+        self._group_rows[entry.key] -= entry.rows
+        self.rows -= entry.rows
+        entry.inputs = {}
+
+    def groups(self) -> Iterator[tuple[Hashable, Waiting]]:
+        """Each group with a live entry, in turn order. Drops what is done from the front."""
+        for key in list(self._groups):
+            group = self._groups[key]
+            while group and group[0].done:
+                group.popleft()
+            if group:
+                yield key, Waiting(self._group_rows[key], group[0].arrived)
+            else:
+                del self._groups[key], self._group_rows[key]
+
+    def take(self, key: Hashable, max_rows: int) -> list[Entry]:
+        """Close a batch: the oldest entries of the group that fit into `max_rows` together, at least one."""
+        group = self._groups[key]
+        batch: list[Entry] = []
+        rows = 0
+        while group:
+            entry = group[0]
+            if not entry.done:
+                if batch and rows + entry.rows > max_rows:
+                    break
+                entry.waiting = False
+                batch.append(entry)
+                rows += entry.rows
+            group.popleft()
+        self.rows -= rows
+        left = self._group_rows.pop(key) - rows
+        del self._groups[key]
+        if group:  # to the end of the line: other groups' turn
+            self._groups[key] = group
+            self._group_rows[key] = left
+        return batch

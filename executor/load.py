@@ -1,0 +1,95 @@
+"""Load one version of a model: file and configuration in, metadata and a warm executor out.
+
+Receives a path from whoever reads the repository, hands a `LoadedModel` back. Blocking: for a worker thread. Whatever
+is wrong with file, providers, tensors, labels or declarations is a LoadFailed that names it. Does not read the
+repository, and keeps nothing when it fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from executor.declared import check_declared
+from executor.failures import run_failed
+from executor.metadata import PLATFORM, read_signature, with_observed_ranks
+from executor.onnx_executor import OnnxExecutor
+from executor.probe import probe
+from executor.runners import Runner, runner_for
+from executor.sessions import open_session
+from executor.threads import threads_per_session, usable_cores
+from headrace.config import ModelConfig
+from headrace.errors import LoadFailed
+from headrace.models import ModelId, ModelMetadata, TensorSpec
+from headrace.requests import Array
+
+log = logging.getLogger("headrace.executor")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """What a servable needs of its model."""
+
+    metadata: ModelMetadata
+    executor: OnnxExecutor
+
+
+def load_model(
+    id: ModelId,
+    model_file: Path,
+    config: ModelConfig,
+    *,
+    replicas: int,
+    labels: Mapping[str, tuple[str, ...]],
+    declared_inputs: Sequence[TensorSpec] = (),
+    declared_outputs: Sequence[TensorSpec] = (),
+) -> LoadedModel:
+    """Open the sessions, check the model against what is declared, find out whether it batches, warm it up.
+
+    Raises LoadFailed with a sentence fit for the repository index.
+    """
+    started = time.perf_counter()
+    threads = threads_per_session(config.instances.threads, usable_cores(), replicas)
+    session = open_session(id, model_file, config.execution_providers, threads)
+    ranks = {spec.name: len(spec.shape) for spec in declared_inputs}
+    signature = read_signature(id, model_file, session, labels, ranks)
+    check_declared(id, "input", declared_inputs, signature.inputs)
+    check_declared(id, "output", declared_outputs, signature.outputs, signature.unranked)
+    runners = [runner_for(id, session, signature)]
+    verdict = probe(id, signature, config.batching, runners[0])
+    for _ in range(config.instances.count - 1):
+        more = open_session(id, model_file, config.execution_providers, threads)
+        runners.append(runner_for(id, more, signature))
+        warm_up(id, runners[-1], verdict.inputs)
+    metadata = ModelMetadata(
+        id=id,
+        platform=PLATFORM,
+        inputs=signature.inputs,
+        outputs=with_observed_ranks(signature.outputs, signature.unranked, verdict.ranks),
+        batchable=verdict.batchable,
+    )
+    log.info(
+        "%s: loaded in %.2f s from %s; %s; %d session(s) of %d thread(s); %s: %s",
+        id,
+        time.perf_counter() - started,
+        model_file,
+        ", ".join(session.get_providers()),
+        len(runners),
+        threads,
+        "batchable" if verdict.batchable else "not batchable",
+        verdict.reason,
+    )
+    return LoadedModel(metadata, OnnxExecutor(id, runners, verdict.runs))
+
+
+def warm_up(id: ModelId, runner: Runner, inputs: Mapping[str, Array]) -> None:
+    """Run inputs that the first session took; none, if it took none. Raises LoadFailed if this session does not."""
+    if not inputs:
+        return
+    try:
+        runner(inputs)
+    except Exception as error:
+        raise LoadFailed(f"a further session of {run_failed(id, error)}") from error

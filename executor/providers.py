@@ -1,0 +1,114 @@
+"""Which execution providers a session gets, by name. Pure: what is installed is passed in.
+
+Receives the model's `execution_providers` and the runtime's list, hands ONNX Runtime's (full name, options) pairs to
+`sessions`. Invariants: 1. A provider asked for by name is used or the load fails. 2. Nothing asked: the first of
+`BY_DEFAULT` that is there. 3. CPUExecutionProvider comes last whenever another one is first: every accelerator leaves
+some nodes (shape arithmetic, operators it lacks) to it, and ONNX Runtime would add it itself, unseen.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from headrace.config import Provider
+from headrace.errors import LoadFailed
+
+Options: TypeAlias = dict[str, str]
+Chosen: TypeAlias = list[tuple[str, Options]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    full: str
+    brought_by: str
+
+
+_GPU = "onnxruntime-gpu (pip install headrace[gpu])"
+_KNOWN: dict[str, _Known] = {
+    "cpu": _Known("CPUExecutionProvider", "onnxruntime (pip install headrace[cpu])"),
+    "cuda": _Known("CUDAExecutionProvider", _GPU),
+    "tensorrt": _Known("TensorrtExecutionProvider", f"{_GPU} with NVIDIA's TensorRT libraries"),
+    "rocm": _Known("ROCMExecutionProvider", "onnxruntime-rocm"),
+    "migraphx": _Known("MIGraphXExecutionProvider", "onnxruntime-migraphx"),
+    "openvino": _Known("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "directml": _Known("DmlExecutionProvider", "onnxruntime-directml (Windows)"),
+    "coreml": _Known("CoreMLExecutionProvider", "onnxruntime (macOS)"),
+    "qnn": _Known("QNNExecutionProvider", "onnxruntime-qnn"),
+    "cann": _Known("CANNExecutionProvider", "onnxruntime-cann"),
+    "dnnl": _Known("DnnlExecutionProvider", "a build of ONNX Runtime with --use_dnnl"),
+    "vitisai": _Known("VitisAIExecutionProvider", "AMD's build of ONNX Runtime (Vitis AI)"),
+    "xnnpack": _Known("XnnpackExecutionProvider", "a build of ONNX Runtime with --use_xnnpack"),
+    "webgpu": _Known("WebGpuExecutionProvider", "a build of ONNX Runtime with --use_webgpu"),
+}
+_ALIASES = {"dml": "directml", "gpu": "cuda", "trt": "tensorrt", "onednn": "dnnl"}
+_BY_FULL = {known.full: known for known in _KNOWN.values()}
+
+CPU = _KNOWN["cpu"].full
+CUDA = _KNOWN["cuda"].full
+_TENSORRT = _KNOWN["tensorrt"].full
+
+BY_DEFAULT: tuple[str, ...] = tuple(
+    _KNOWN[short].full for short in ("cuda", "rocm", "migraphx", "directml", "openvino", "cpu")
+)
+"""What is taken when nothing is asked for, best first. TensorRT (it compiles for minutes, per shape) and CoreML (free
+dimensions) only by name; AzureExecutionProvider, which sends inputs to a remote service, never by default."""
+
+
+def choose(asked: Sequence[Provider | str], available: Sequence[str]) -> Chosen:
+    """Providers for a session, in order of preference. Raises LoadFailed for one that is named and not available."""
+    if not asked:
+        return _with_cpu([(next((name for name in BY_DEFAULT if name in available), CPU), {})])
+    chosen: Chosen = []
+    for entry in asked:
+        provider = entry if isinstance(entry, Provider) else Provider(name=entry)
+        full = full_name(provider.name, available)
+        if any(full == name for name, _ in chosen):
+            raise LoadFailed(f"execution provider {provider.name!r} is asked for twice ({full})")
+        chosen.append((full, {key: str(value) for key, value in provider.options.items()}))
+        if full == _TENSORRT and not is_asked(asked, CUDA) and CUDA in available:
+            chosen.append((CUDA, {}))  # what TensorRT cannot compile should stay on the GPU
+    return _with_cpu(chosen)
+
+
+def full_name(name: str, available: Sequence[str]) -> str:
+    """ONNX Runtime's name for `name` (short or full, any case). Raises LoadFailed if it is not available."""
+    full = _resolve(name, available)
+    if full in available:
+        return full
+    have = ", ".join(available) or "none"
+    known = _BY_FULL.get(full)
+    if known:
+        raise LoadFailed(
+            f"execution provider {name!r} ({full}) is not in the installed ONNX Runtime; available: {have}. "
+            f"It comes with {known.brought_by}."
+        )
+    near = difflib.get_close_matches(name.strip().lower(), [*_KNOWN, *_ALIASES], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known short names: {', '.join(_KNOWN)}."
+    raise LoadFailed(f"unknown execution provider {name!r}; available: {have}; {hint}")
+
+
+def left_out(chosen: Chosen, active: Sequence[str]) -> list[str]:
+    """Providers that were chosen and that a session, whose providers are `active`, does without.
+
+    ONNX Runtime drops a provider whose libraries do not load and goes on with the CPU, without an exception.
+    """
+    return [name for name, _ in chosen if name not in active]
+
+
+def is_asked(asked: Sequence[Provider | str], full: str) -> bool:
+    """Whether the provider with this full name is among those asked for, by whichever name."""
+    return any(_resolve(entry.name if isinstance(entry, Provider) else entry, (full,)) == full for entry in asked)
+
+
+def _resolve(name: str, available: Sequence[str]) -> str:
+    """The full name that is meant, whether available or not; `name` itself if nobody knows it."""
+    wanted = name.strip().lower()
+    known = _KNOWN.get(_ALIASES.get(wanted, wanted))
+    return known.full if known else next((full for full in (*_BY_FULL, *available) if full.lower() == wanted), name)
+
+
+def _with_cpu(chosen: Chosen) -> Chosen:
+    return chosen if any(name == CPU for name, _ in chosen) else [*chosen, (CPU, {})]

@@ -1,0 +1,48 @@
+"""ONNX Runtime as the rest of this package sees it: the only import of it, in one place.
+
+Importing this module raises ConfigError where neither `onnxruntime` nor one of its GPU builds is installed, so
+that the operator reads what to install instead of a traceback. It creates nothing and configures one thing: the
+runtime's own log is held at errors, because its warnings concern its authors more than ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+from typing import Any
+
+from headrace.errors import ConfigError
+
+try:
+    import onnxruntime as ort
+except ImportError as error:
+    raise ConfigError(
+        "ONNX Runtime cannot be imported. Install it with `pip install headrace[cpu]`, or `pip install headrace[gpu]` "
+        f"for NVIDIA GPUs. The import said: {error}"
+    ) from error
+
+ort.set_default_logger_severity(3)
+
+SessionOptions: Any = ort.SessionOptions
+InferenceSession: Any = ort.InferenceSession
+RunOptions: Any = ort.RunOptions
+OrtValue: Any = ort.OrtValue
+ExecutionMode: Any = ort.ExecutionMode
+GraphOptimizationLevel: Any = ort.GraphOptimizationLevel
+
+VERSION: str = ort.__version__
+
+
+def available_providers() -> tuple[str, ...]:
+    """Full names of the execution providers that this build has. One listed may still lack its libraries."""
+    return tuple(ort.get_available_providers())
+
+
+@functools.cache
+def find_cuda_libraries() -> None:
+    """Load CUDA and cuDNN from NVIDIA's pip packages, where the system has none. Best effort, once."""
+    preload = getattr(ort, "preload_dlls", None)
+    if preload is not None:
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):  # it print()s what it misses
+            preload()

@@ -1,0 +1,86 @@
+"""Open ONNX Runtime sessions: file, providers and threads in, a session that really uses them out.
+
+Receives choices from `providers` and `threads`, hands sessions to `load`. Blocking. Invariants: 1. Inter-op is one and
+sequential. 2. Idle intra-op threads sleep instead of spinning: the front end shares these cores, and a spinning pool
+took half of a transformer's throughput with one neighbour busy. 3. A provider asked for by name is in the session.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from executor import runtime
+from executor.failures import load_failed
+from executor.providers import CPU, CUDA, Chosen, choose, is_asked, left_out
+from headrace.config import Provider
+from headrace.errors import LoadFailed
+from headrace.models import ModelId
+
+log = logging.getLogger("headrace.executor")
+
+
+def open_session(model: ModelId, model_file: Path, asked: Sequence[Provider | str], threads: int) -> Any:
+    """A session with the providers asked for, or the best there is. Raises LoadFailed with a readable reason."""
+    try:
+        chosen = choose(asked, runtime.available_providers())
+    except LoadFailed as error:
+        raise LoadFailed(f"model {model}: {error}") from None
+    check_file(model, model_file)
+    try:
+        session = _create(model, model_file, chosen, threads)
+    except LoadFailed as error:
+        if asked or len(chosen) == 1:
+            raise
+        log.warning("%s; trying the CPU", error)
+        return _create(model, model_file, [(CPU, {})], threads)
+    active = session.get_providers()
+    missing = left_out(chosen, active)
+    for name in missing:
+        if is_asked(asked, name):
+            raise LoadFailed(
+                f"model {model}: execution provider {name} was asked for and ONNX Runtime could not start it (its "
+                f"libraries or its device are missing, see stderr); the session has {', '.join(active)}"
+            )
+    if missing:
+        log.warning("model %s: %s could not be started, running without it", model, ", ".join(missing))
+    return session
+
+
+def check_file(model: ModelId, model_file: Path) -> None:
+    """Raise LoadFailed if there is no readable, non-empty file: the runtime's own words for these cases mislead."""
+    if not model_file.is_file():
+        what = "is not a file" if model_file.exists() else "does not exist"
+        raise LoadFailed(f"model {model}: {model_file} {what}")
+    try:
+        with model_file.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise LoadFailed(f"model {model}: {model_file} cannot be read: {error.strerror}") from error
+    if empty:
+        raise LoadFailed(f"model {model}: {model_file} is empty")
+
+
+def session_options(threads: int) -> Any:
+    """Options of every session: all optimisations, one operator at a time, no spinning, only errors in the log."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def _create(model: ModelId, model_file: Path, chosen: Chosen, threads: int) -> Any:
+    if CUDA in (name for name, _ in chosen):
+        runtime.find_cuda_libraries()
+    try:
+        # Without enable_fallback=0 a provider that raises is replaced by the CPU, announced by print().
+        return runtime.InferenceSession(str(model_file), session_options(threads), providers=chosen, enable_fallback=0)
+    except Exception as error:
+        raise load_failed(model, model_file, error, [name for name, _ in chosen]) from error

@@ -1,0 +1,135 @@
+"""Configuration: what the operator may set, checked once when it is made.
+
+`ServerConfig` is the server's (flags, `HEADRACE_...`, file), `ModelConfig` a model's (`config.yaml` beside it). Both
+are frozen; code receives the small object it needs, never the whole. Units stand in the names; the properties
+convert to seconds once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headrace.errors import ConfigError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BatchingLimits(_Frozen):
+    """Bounds on how requests of one model are put together. Rows, never requests."""
+
+    enabled: Literal["auto", True, False] = Field(
+        "auto", description="auto: batch if the first axis of every tensor is free and rows prove independent."
+    )
+    max_batch_rows: int = Field(64, ge=1, le=65536, description="Most rows of one batch; larger requests are cut.")
+    max_queue_delay_ms: float = Field(
+        0.0, ge=0, le=60_000, description="Longest a request may wait for batch mates while an executor is free."
+    )
+    max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; past it requests are refused at once.")
+
+    @property
+    def max_queue_delay_s(self) -> float:
+        """`max_queue_delay_ms` in seconds."""
+        return self.max_queue_delay_ms / 1e3
+
+
+class Instances(_Frozen):
+    """How many sessions of one version a replica holds, and the threads of each."""
+
+    count: int = Field(1, ge=1, le=64, description="Sessions per replica: batches of this model that may run at once.")
+    threads: int = Field(
+        0, ge=0, le=1024, description="Intra-op threads per session; 0 divides the usable cores among the replicas."
+    )
+
+
+class Provider(_Frozen):
+    """One ONNX Runtime execution provider by short name (`cuda`) or full name, with its own options."""
+
+    name: str
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class Latest(_Frozen):
+    """Serve the `latest` highest version numbers."""
+
+    latest: int = Field(1, ge=1)
+
+
+class ModelConfig(_Frozen):
+    """Everything `config.yaml` may say about one model. All of it is optional."""
+
+    batching: BatchingLimits = BatchingLimits()
+    instances: Instances = Instances()
+    execution_providers: tuple[Provider | str, ...] = Field(
+        (), description="In order of preference; empty: the best that is installed. One named and missing is an error."
+    )
+    versions: Latest | Literal["all"] | tuple[int, ...] = Field(
+        Latest(), description="Which versions to serve: {latest: N}, all, or a list of version numbers."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Output name -> file beside the model with one class label per line."
+    )
+
+
+class ServerConfig(_Frozen):
+    """Everything `headrace serve` may be told. Each field is a flag, a `HEADRACE_` variable and a key of the file."""
+
+    model_repository: tuple[Path, ...] = Field(description="Folders of models: NAME/VERSION/model.onnx.")
+    host: str = Field("0.0.0.0", description="Address to listen on.")
+    http_port: int = Field(8000, ge=0, le=65535, description="REST port; 0 picks a free one.")
+    grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
+    replicas: int | Literal["auto"] = Field("auto", description="Server processes; auto: one per usable core.")
+    model_control_mode: Literal["poll", "explicit", "none"] = Field(
+        "none", description="poll: follow the folders; explicit: only --load-model; none: load all at start."
+    )
+    load_model: tuple[str, ...] = Field((), description="Models to load at start in explicit mode; '*' is all.")
+    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    max_body_bytes: int = Field(64 << 20, ge=1024, description="Largest request, before and after decompression.")
+    drain_grace_s: float = Field(30.0, ge=0, description="Longest wait for accepted requests after SIGTERM.")
+    receive_timeout_s: float = Field(60.0, gt=0, description="Longest a request may take to arrive, head and body.")
+    keep_alive_s: float = Field(75.0, gt=0, description="Idle time after which a connection is closed.")
+
+
+Config = TypeVar("Config", bound=_Frozen)
+
+
+def parse(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """Check `values` against `kind`. `where` (a file, "flags and environment") starts the error message.
+
+    Raises ConfigError naming each key that is unknown (with the nearest known one) or wrong (with what was found).
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_sentence(kind, dict(item)) for item in error.errors(include_url=False))
+        raise ConfigError(f"{where}: {problems}") from None
+
+
+def _sentence(kind: type[BaseModel], item: dict[str, Any]) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join(path)
+    if item["type"] == "extra_forbidden":
+        known = _keys_at(kind, path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
+        return f"unknown key {key!r}; {hint}"
+    if item["type"] == "missing":
+        return f"{key!r} is missing"
+    return f"{key!r}: {item['msg']}, found {item['input']!r}"
+
+
+def _keys_at(kind: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        field = kind.model_fields.get(part)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        kind = inner
+    return list(kind.model_fields)

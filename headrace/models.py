@@ -1,0 +1,44 @@
+"""What a model is to the rest of the server: its id, and the tensors it takes and gives.
+
+Invariants: 1. A `ModelMetadata` never changes after load. 2. Shapes are those of the model, batch axis included; -1 is
+a free dimension. 3. If `batchable`, axis 0 of every input and output counts rows and rows do not influence each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.datatypes import Datatype
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelId:
+    """One version of one model."""
+
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """What one input or output of a model looks like. `labels` name the classes of a classification output."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    optional: bool = False
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """Name, platform and tensors of one loaded model version."""
+
+    id: ModelId
+    platform: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batchable: bool

@@ -1,0 +1,294 @@
+"""Make what is loaded follow what is wanted, and give requests a handle on what is READY.
+
+Receives the wanted set from a source or the control plane (`want`) and `load` from whoever composes the server; hands
+`Handle`s to the data plane. Lives on one event loop; nothing here may be called from another thread.
+
+1. Loads, reloads and unloads are one mechanism: edit the wanted set, and `run` asks `next_action` until it says None.
+2. A version is READY after requests find it, and QUIESCING before they no longer do.
+3. A servable is closed when its last handle has been released, and never twice.
+4. A load that fails marks its version FAILED with the reason; nothing else changes.
+
+It does not look at the disk (`scan`, `sources`) and does not know what a servable does, only that it can be closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Generic
+
+from headrace.errors import ServingError
+from headrace.models import ModelId
+from model_repo import index
+from model_repo.actions import Load, Unload, next_action
+from model_repo.handle import Handle, S
+from model_repo.index import IndexRow
+from model_repo.refusal import number, refusal
+from model_repo.routes import Routes
+from model_repo.scan import Problem
+from model_repo.spec import VersionSpec, WantedSet
+from model_repo.states import State
+
+log = logging.getLogger("headrace.model_repo")
+
+BUSY = (State.NEW, State.LOADING, State.QUIESCING, State.UNLOADING)
+
+
+class Manager(Generic[S]):
+    """The loaded models of one process. `run` must be running for anything to happen.
+
+    At most `loads_at_once` calls of `load` are under way. `load` may take its time and wait for others (a barrier
+    between replicas, say): what it returns is published at once.
+    """
+
+    def __init__(self, load: Callable[[VersionSpec], Awaitable[S]], loads_at_once: int = 2) -> None:
+        assert loads_at_once >= 1
+        self._load = load
+        self._loads_at_once = loads_at_once
+        self._wanted: dict[str, dict[ModelId, VersionSpec]] = {}
+        self._problems: dict[str, list[Problem]] = {}
+        self._instances: dict[str, list[Handle[S]]] = {}
+        self._routes: Routes[S] = Routes()
+        self._unsettled: dict[str, None] = {}  # names to ask next_action about, in order
+        self._blocked: dict[str, None] = {}  # names whose next load waits for another to end, in order
+        self._loading = 0
+        self._serials = 0
+        self._closing = False
+        self._running = False
+        self._wake = asyncio.Event()
+        self._progress = asyncio.Event()
+
+    # --- for requests ---
+
+    def acquire(self, name: str, version: str) -> Handle[S]:
+        """A claim on a READY version; "" is the highest one. The caller must `release` it.
+
+        Raises ModelNotFound if there is no such model or version, ModelNotReady if there is and it cannot serve now.
+        """
+        try:
+            handle = self._routes.table[name][version]
+        except KeyError:
+            handle = self._find(name, version)
+        handle.claims += 1
+        return handle
+
+    def ready_versions(self, name: str) -> list[int]:
+        """The versions of a model that `acquire` would give, ascending."""
+        return self._routes.versions(name)
+
+    def servables(self) -> list[tuple[ModelId, S]]:
+        """All that `acquire` would give, by name and version. For metrics and statistics; no claim is made."""
+        return self._routes.servables()
+
+    # --- for the control plane ---
+
+    def want(self, wanted: WantedSet, problems: Iterable[Problem] = ()) -> None:
+        """Replace the wanted set, and the problems that the index shows. Ignored once `close` was called."""
+        if self._closing:
+            return
+        by_name: dict[str, dict[ModelId, VersionSpec]] = {}
+        for id, spec in wanted.items():
+            by_name.setdefault(id.name, {})[id] = spec
+        names = sorted({*by_name, *self._wanted})
+        changed = (name for name in names if _prints(by_name.get(name)) != _prints(self._wanted.get(name)))
+        self._unsettled |= dict.fromkeys(changed)
+        self._wanted = by_name
+        self._problems = {}
+        for problem in problems:
+            self._problems.setdefault(problem.name, []).append(problem)
+        self._wake.set()
+
+    def retry(self, name: str) -> None:
+        """Forget the failures of a model, so that what failed is loaded again although its files are the same."""
+        for handle in list(self._instances.get(name, ())):
+            if handle.life.state is State.FAILED:
+                self._forget(handle)
+        self._unsettled[name] = None
+        self._wake.set()
+
+    async def settled(self, name: str | None = None) -> None:
+        """Wait until every wanted version is READY or FAILED and whatever may leave is gone; of one model or of all.
+
+        Versions that are kept although nobody wants them, because their successor failed, do not count as unsettled.
+        """
+        await self._until_none(name, BUSY)
+
+    async def loaded(self, name: str | None = None) -> None:
+        """Wait until every wanted version is READY or FAILED, not for the handles on what is leaving."""
+        await self._until_none(name, (State.NEW, State.LOADING))
+
+    def index(self, name: str | None = None) -> list[IndexRow]:
+        """What is in the repository and how it fares, by name and version; of one model or of all."""
+        names = {*self._wanted, *self._instances, *self._problems} if name is None else (name,)
+        return index.rows(
+            (id for name in names for id in self._wanted.get(name, ())),
+            ((handle.spec.id, handle.life.state, handle.life.reason) for handle in self._all(name)),
+            (problem for name in names for problem in self._problems.get(name, ())),
+        )
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        """Reconcile until `close`. One long-lived task, started once by its owner.
+
+        Cancelling it abandons the loads under way and leaves servables open: for an orderly end, `close` first.
+        """
+        assert not self._running, "run is started once"
+        self._running = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    self._wake.clear()
+                    self._reconcile(group)
+                    self._tell()
+                    if self._closing and not self._instances:
+                        return
+                    await self._wake.wait()
+        finally:
+            self._running = False
+            self._tell()
+
+    async def close(self) -> None:
+        """Refuse new requests, unload everything as its handles are released, end `run`; returns when all is done."""
+        self.want({})
+        self._closing = True
+        self._wake.set()
+        while self._running:
+            await self._progress.wait()
+
+    def _reconcile(self, group: asyncio.TaskGroup) -> None:
+        """Start all that can be started now; every end of a load or an unload comes back here through `_wake`."""
+        while self._unsettled:
+            self._reconcile_model(_pop_first(self._unsettled), group)
+        while self._blocked and self._loading < self._loads_at_once:
+            self._reconcile_model(_pop_first(self._blocked), group)
+
+    def _reconcile_model(self, name: str, group: asyncio.TaskGroup) -> None:
+        self._blocked.pop(name, None)
+        while True:
+            instances = self._instances.get(name, [])
+            action = next_action(self._wanted.get(name, {}), [handle.snapshot() for handle in instances])
+            match action:
+                case None:
+                    return
+                case Unload(serial):
+                    handle = next(handle for handle in instances if handle.serial == serial)
+                    if handle.life.state is State.FAILED:
+                        self._forget(handle)
+                    else:
+                        self._withdraw(handle)
+                        group.create_task(self._unload(handle), name=f"unload {handle.spec.id}")
+                case Load(spec):
+                    if self._loading == self._loads_at_once:
+                        self._blocked[name] = None
+                        return
+                    self._serials += 1
+                    handle = Handle(self._serials, spec)
+                    self._instances.setdefault(name, []).append(handle)
+                    handle.life.advance(State.LOADING)
+                    self._loading += 1
+                    group.create_task(self._load_one(handle), name=f"load {spec.id}")
+
+    async def _load_one(self, handle: Handle[S]) -> None:
+        id = handle.spec.id
+        try:
+            handle.servable = await self._load(handle.spec)
+        except asyncio.CancelledError:
+            handle.life.advance(State.FAILED, "the load was cancelled")
+            raise
+        except ServingError as error:
+            log.warning("%s failed to load: %s", id, error)
+            handle.life.advance(State.FAILED, str(error))
+        except Exception as error:
+            log.exception("%s failed to load", id)
+            handle.life.advance(State.FAILED, f"{type(error).__name__}: {error}")
+        else:
+            spec = self._wanted.get(id.name, {}).get(id)
+            if spec is not None and spec.fingerprint == handle.spec.fingerprint:
+                self._publish(handle)
+            else:
+                await self._dispose(handle)
+        finally:
+            self._loading -= 1
+            self._changed(id.name)
+
+    async def _unload(self, handle: Handle[S]) -> None:
+        await handle.released()
+        await self._dispose(handle)
+        self._changed(handle.spec.id.name)
+
+    async def _dispose(self, handle: Handle[S]) -> None:
+        """Close a servable that no request can reach, and forget it. A failure to close is logged."""
+        handle.life.advance(State.UNLOADING)
+        try:
+            await handle.servable.close()
+        except Exception:
+            log.exception("%s failed to close", handle.spec.id)
+        del handle.servable
+        log.info("%s is unloaded", handle.spec.id)
+        self._forget(handle)
+
+    def _publish(self, handle: Handle[S]) -> None:
+        """Requests find it, then it says READY: whoever reads READY may send."""
+        self._route(handle.spec.id.name, handle)
+        handle.life.advance(State.READY)
+        log.info("%s is ready", handle.spec.id)
+
+    def _withdraw(self, handle: Handle[S]) -> None:
+        """It says QUIESCING, then requests no longer find it."""
+        handle.life.advance(State.QUIESCING)
+        self._route(handle.spec.id.name)
+
+    def _route(self, name: str, joining: Handle[S] | None = None) -> None:
+        handles = self._instances.get(name, ())
+        self._routes.point(name, (one for one in handles if one is joining or one.life.state is State.READY))
+
+    def _forget(self, handle: Handle[S]) -> None:
+        handle.life.advance(State.GONE)
+        name = handle.spec.id.name
+        self._instances[name].remove(handle)
+        if not self._instances[name]:
+            del self._instances[name]
+
+    # --- who waits and who asks ---
+
+    def _changed(self, name: str) -> None:
+        self._unsettled[name] = None
+        self._wake.set()
+
+    def _tell(self) -> None:
+        """Wake everyone who waits in `_until_none` or `close`."""
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+    async def _until_none(self, name: str | None, states: tuple[State, ...]) -> None:
+        while self._pending(name) or any(handle.life.state in states for handle in self._all(name)):
+            await self._progress.wait()
+
+    def _pending(self, name: str | None) -> bool:
+        if name is None:
+            return bool(self._unsettled or self._blocked)
+        return name in self._unsettled or name in self._blocked
+
+    def _all(self, name: str | None = None) -> list[Handle[S]]:
+        if name is not None:
+            return list(self._instances.get(name, ()))
+        return [handle for handles in self._instances.values() for handle in handles]
+
+    def _find(self, name: str, version: str) -> Handle[S]:
+        """The slow way: a version written unusually ("007"), or an error that says what is there."""
+        handle = self._routes.table.get(name, {}).get(str(number(version)))
+        if handle is None:
+            raise refusal(name, version, self.index(name))
+        return handle
+
+
+def _prints(specs: WantedSet | None) -> dict[ModelId, str]:
+    return {id: spec.fingerprint for id, spec in (specs or {}).items()}
+
+
+def _pop_first(names: dict[str, None]) -> str:
+    name = next(iter(names))
+    del names[name]
+    return name

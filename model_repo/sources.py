@@ -1,0 +1,103 @@
+"""Where the wanted set comes from: an async iterator of scans for each control mode.
+
+Receives repository folders, yields a `Scan` whenever there is something new; whoever iterates gives it to
+`Manager.want`. The three modes differ only in what they ask for and when they yield.
+
+    none       everything, once
+    explicit   the named models, once (later ones come through the control plane)
+    poll       everything, then whatever changed, for as long as it is iterated
+
+Only `poll` has a rule to keep, and it is pure: `settle`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from pathlib import Path
+
+import watchfiles
+
+from headrace.errors import RepositoryError
+from model_repo.scan import ModelScan, Scan, scan
+
+log = logging.getLogger("headrace.model_repo")
+
+ALL = "*"
+SETTLE_S = 1.0
+"""Two scans this far apart must be equal before a change counts: shorter than this, a copy may pause."""
+RESCAN_S = 15.0
+"""Longest time between scans. Network file systems do not report what other machines change."""
+
+
+async def none(repositories: Sequence[Path]) -> AsyncIterator[Scan]:
+    """Everything that is there now. Raises RepositoryError if a repository cannot be read, as all sources do."""
+    yield await _scan(repositories)
+
+
+async def explicit(repositories: Sequence[Path], names: Collection[str]) -> AsyncIterator[Scan]:
+    """The named models ("*": all) that are there now. A name that is not there is a problem in the scan."""
+    yield await _scan(repositories, None if ALL in names else names)
+
+
+async def poll(
+    repositories: Sequence[Path], settle_s: float = SETTLE_S, rescan_s: float = RESCAN_S
+) -> AsyncIterator[Scan]:
+    """What is there now, then what is there after each change, once it has settled."""
+    rescan_ms = round(rescan_s * 1e3)
+    watch = watchfiles.awatch(*repositories, watch_filter=None, rust_timeout=rescan_ms, yield_on_timeout=True)
+    async with contextlib.aclosing(watch) as hints:
+        async for found in follow(lambda: _scan(repositories), hints, lambda: asyncio.sleep(settle_s)):
+            yield found
+
+
+async def follow(
+    look: Callable[[], Awaitable[Scan]], hints: AsyncIterable[object], pause: Callable[[], Awaitable[object]]
+) -> AsyncIterator[Scan]:
+    """Look once, then at every hint, and after a `pause` again while anything still changes.
+
+    What is there at the start is taken as it is: a start must not wait, and a copy that was under way settles later.
+    A look that fails later leaves everything as it is: a mount that went away is no order to unload.
+    """
+    published = last = await look()
+    yield published
+    async for _ in hints:
+        while True:
+            try:
+                now = await look()
+            except RepositoryError as error:
+                log.warning("keeping what is loaded: %s", error)
+                break
+            news = settle(published, last, now)
+            if news != published:
+                published = news
+                yield published
+            if now == last:
+                break
+            last = now
+            await pause()
+
+
+def settle(published: Scan, last: Scan, now: Scan) -> Scan:
+    """What counts of the newest look: per model, what the last two looks agree on; else what counted before.
+
+    A model that was served and now has only problems keeps its versions beside them: breaking a configuration file is
+    no order to unload, removing the folder is.
+    """
+    models: dict[str, ModelScan] = {}
+    for name in sorted({*published.models, *now.models}):
+        before, found = published.models.get(name), now.models.get(name)
+        if found != last.models.get(name):
+            found = before
+        elif found is not None and before is not None and not found.versions:
+            found = ModelScan(before.versions, found.problems)
+        if found is not None:
+            models[name] = found
+    return Scan(models)
+
+
+async def _scan(repositories: Sequence[Path], names: Collection[str] | None = None) -> Scan:
+    # The one thread outside executor/: a slow disk must not stop the event loop, and a scan shares nothing.
+    return await asyncio.to_thread(scan, repositories, names)

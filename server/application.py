@@ -1,0 +1,154 @@
+"""One replica's server, composed: repository, data plane, REST and gRPC front ends.
+
+The pool calls it (see `server.pool.application` for when); it owns everything a replica has except its process and
+its listening socket. Start-up and drain are mirror images of each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import AsyncIterator
+
+from headrace.config import ServerConfig
+from headrace.errors import RepositoryError
+from model_repo import sources
+from model_repo.manager import Manager
+from model_repo.scan import Scan
+from model_repo.spec import VersionSpec
+from server import logs
+from server.dataplane import DataPlane
+from server.metrics import PoolMetrics
+from server.pool.application import ReplicaPlace
+from server.rest.app import make_app
+from server.rest.shortcut import ShortCut
+from server.rest.site import Site
+from server.rpc.front import GrpcFront
+from server.servable import Servable, load_servable
+from server.statistics import REFUSALS, Statistics
+
+logger = logging.getLogger("headrace.replica")
+
+LINGER_S = 0.5
+"""While draining, how long an idle connection may still send a request before it is closed: the answer then tells the
+client to close, so that no request meets a connection that closes in its face."""
+
+
+class Application:
+    """A `ReplicaApplication`. All methods run on the replica's event loop."""
+
+    def __init__(self, config: ServerConfig, place: ReplicaPlace) -> None:
+        logs.set_up(config.log_format, config.log_level, f"replica {place.index}")
+        self._config = config
+        self._place = place
+        self._statistics = Statistics(place.counters, place.index)
+        self._models: Manager[Servable] = Manager(self._load_servable)
+        self._plane = DataPlane(self._models, self._statistics.open(REFUSALS, 1))
+        ready = place.board.pool_ready
+        metrics = PoolMetrics(self._statistics, place.board)
+        self._site = Site(
+            self._plane,
+            make_app(self._plane, self._statistics, metrics, ready, config.max_body_bytes),
+            max_body_bytes=config.max_body_bytes,
+            receive_timeout_s=config.receive_timeout_s,
+            keep_alive_s=config.keep_alive_s,
+        )
+        self._grpc = GrpcFront(
+            self._plane,
+            self._statistics,
+            ready,
+            max_body_bytes=config.max_body_bytes,
+            keep_alive_s=config.keep_alive_s,
+        )
+        self._scanned = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._failure: RepositoryError | None = None
+
+    async def run(self) -> None:
+        """Reconcile models, follow the repository, look after connections: until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._models.run(), name="models")
+            tasks.create_task(self._follow_repository(), name="repository")
+            tasks.create_task(self._sweep(), name="connections")
+
+    async def load(self) -> None:
+        """Returns when everything wanted is loaded or recorded as failed. Raises RepositoryError."""
+        await self._scanned.wait()
+        if self._failure is not None:
+            raise self._failure
+        await self._models.loaded()
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: full collections need not walk it
+
+    def connection(self) -> ShortCut:
+        """A protocol for one accepted connection."""
+        return ShortCut(self._site, self._connection_lost)
+
+    async def open_grpc(self) -> None:
+        """Take gRPC from now on. Raises ConfigError if the port cannot be had."""
+        await self._grpc.start(self._config.host, self._place.grpc_port)
+
+    async def drain(self, grace_s: float) -> None:
+        """Answer what was accepted, close the connections, unload the models."""
+        self._site.draining = True
+        for connection in self._connections():
+            connection.drain()
+        asyncio.get_running_loop().call_later(LINGER_S, self._close_idle)
+        async with asyncio.TaskGroup() as ends:
+            ends.create_task(self._grpc.drain(grace_s), name="drain gRPC")
+            ends.create_task(self._connections_gone(), name="drain HTTP")
+        await self._models.close()
+
+    async def _load_servable(self, spec: VersionSpec) -> Servable:
+        return await load_servable(spec, self._place.replicas, self._statistics.open)
+
+    async def _follow_repository(self) -> None:
+        try:
+            async for found in self._source():
+                self._models.want(found.wanted, found.problems)
+                self._scanned.set()
+        except RepositoryError as error:
+            self._failure = error
+            self._scanned.set()
+
+    def _source(self) -> AsyncIterator[Scan]:
+        config = self._config
+        match config.model_control_mode:
+            case "poll":
+                return sources.poll(config.model_repository)
+            case "explicit":
+                return sources.explicit(config.model_repository, config.load_model)
+            case "none":
+                return sources.none(config.model_repository)
+
+    # -- connections ------------------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Once a second: the Date header, idle and slow connections. A poll, because one timer beats thousands."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            self._site.tick(now)
+            for connection in self._connections():
+                connection.sweep(now)
+            await asyncio.sleep(1.0 - time.time() % 1.0)
+
+    def _connections(self) -> list[ShortCut]:
+        return [connection for connection in self._site.state.connections if isinstance(connection, ShortCut)]
+
+    def _connection_lost(self) -> None:
+        self._place.connection_closed()
+        if not self._site.state.connections:
+            self._empty.set()
+
+    def _close_idle(self) -> None:
+        for connection in self._connections():
+            if connection.idle:
+                connection.transport.close()
+
+    async def _connections_gone(self) -> None:
+        while self._site.state.connections:
+            self._empty.clear()
+            await self._empty.wait()

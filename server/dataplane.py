@@ -1,0 +1,125 @@
+"""One path for every request, whatever protocol it came by.
+
+    InferRequest -> handle on a servable -> check -> Batcher.submit ... deliver -> outputs asked for -> InferResponse
+
+Receives decoded requests from the REST short cut, the REST application and gRPC; answers through a callback, because
+a task per request would cost more than everything else here. Invariants: 1. a handle is held from submit to delivery
+and released exactly once. 2. `deliver` is called exactly once, on the event loop, unless the ticket is cancelled.
+3. Every request that names a loaded model is counted once, as success or failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable
+
+from batcher.entry import Entry, Outcome
+from headrace.counters import Cell, ModelCounters
+from headrace.errors import Cancelled, ExecutorFailed, ServingError
+from headrace.requests import Array, InferRequest, InferResponse
+from model_repo.handle import Handle
+from model_repo.manager import Manager
+from server.classification import chosen_form
+from server.servable import Servable
+
+logger = logging.getLogger("headrace.dataplane")
+
+Answer = Callable[[InferResponse | ServingError], None]
+
+
+class DataPlane:
+    """The front ends' view of everything behind them. Used from the event loop only."""
+
+    def __init__(self, models: Manager[Servable], refusals: ModelCounters) -> None:
+        self.models = models
+        self._refusals = refusals
+
+    def submit(self, request: InferRequest, answer: Answer) -> Ticket:
+        """Start a request. Raises ServingError if it is refused at once; else `answer` gets the outcome later."""
+        try:
+            handle = self.models.acquire(request.model, request.version)
+        except ServingError as error:
+            self.refused(error)
+            raise
+        servable = handle.servable
+        try:
+            rows, key = servable.check.check(request.inputs)
+            if request.outputs is not None:
+                servable.check.check_outputs(request.outputs)
+            ticket = Ticket(request, rows, key, handle, answer)
+            servable.batcher.submit(ticket, request.timeout_us / 1e6)
+        except ServingError as error:
+            servable.counters.failed(error.slug)
+            handle.release()
+            raise
+        servable.counters.cells[Cell.IN_FLIGHT] += 1
+        return ticket
+
+    def refused(self, error: Exception) -> None:
+        """Count a request that never got as far as a loaded model."""
+        self._refusals.failed(error.slug if isinstance(error, ServingError) else ServingError.slug)
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """`submit` for callers that have a task; cancelling it cancels the request. Raises ServingError."""
+        outcome: asyncio.Future[InferResponse | ServingError] = asyncio.get_running_loop().create_future()
+        ticket = self.submit(request, outcome.set_result)
+        try:
+            result = await outcome
+        except asyncio.CancelledError:
+            ticket.cancel()
+            raise
+        if isinstance(result, ServingError):
+            raise result
+        return result
+
+
+class Ticket(Entry):
+    """A request under way: an entry of its model's batcher, a claim on the servable, and whom to answer."""
+
+    __slots__ = ("_answer", "_handle", "_request")
+
+    def __init__(
+        self, request: InferRequest, rows: int, key: Hashable, handle: Handle[Servable], answer: Answer
+    ) -> None:
+        super().__init__(request.inputs, rows, key, time.monotonic())
+        self._request = request
+        self._handle = handle
+        self._answer = answer
+
+    def cancel(self) -> None:
+        """The client went away. Nothing is answered from here on."""
+        if not self.done:
+            self._handle.servable.batcher.cancel(self)
+            self._end(Cancelled.slug)
+
+    def deliver(self, outcome: Outcome) -> None:
+        """Called by the batcher: answer."""
+        result = outcome if isinstance(outcome, ServingError) else self._respond(outcome)
+        self._end(result.slug if isinstance(result, ServingError) else None)
+        self._answer(result)
+
+    def _end(self, failure: str | None) -> None:
+        """Count and release the handle."""
+        counters = self._handle.servable.counters
+        took_ns = int((time.monotonic() - self.arrived) * 1e9)
+        counters.cells[Cell.IN_FLIGHT] -= 1
+        if failure is None:
+            counters.succeeded(took_ns)
+        else:
+            counters.failed(failure, took_ns)
+        self._handle.release()
+
+    def _respond(self, outputs: dict[str, Array]) -> InferResponse | ServingError:
+        request, metadata = self._request, self._handle.servable.metadata
+        if request.outputs is None:
+            return InferResponse(metadata.id, request.id, outputs)
+        try:
+            chosen = {wish.name: chosen_form(wish, outputs[wish.name], metadata) for wish in request.outputs}
+        except ServingError as error:
+            return error
+        except Exception as error:  # the client must hear something, whatever went wrong here
+            logger.exception("model %s: an answer could not be made", metadata.id)
+            return ExecutorFailed(f"model {metadata.id.name!r}: {type(error).__name__}: {error}")
+        return InferResponse(metadata.id, request.id, chosen)

@@ -1,0 +1,147 @@
+"""The pool's shared memory: what everyone may know about every replica without asking.
+
+The supervisor makes one file of 64-bit cells and each replica maps it: two cells for the pool, then one row per field
+with a cell for each replica. Invariants: 1. Every cell has one writer: `CONNECTIONS` and `ACCEPTED` the replica that
+holds the place, all others the supervisor. 2. A cell is written in one store: readers see the old or the new value.
+3. `pool_ready` is a latch: once every replica has been ready it stays set while dead ones are replaced, because the
+listening HTTP socket is shared and the others take the dead one's connections.
+"""
+
+from __future__ import annotations
+
+import enum
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+
+_POOL_READY = 0
+_REPLICAS = 1
+_HEADER = 2
+
+
+class State(enum.IntEnum):
+    """DEAD -> STARTING -> READY -> DRAINING -> DEAD; from STARTING also -> DRAINING, and any -> DEAD."""
+
+    DEAD = 0
+    STARTING = 1
+    READY = 2
+    DRAINING = 3
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.DEAD: frozenset({State.STARTING}),
+    State.STARTING: frozenset({State.READY, State.DRAINING, State.DEAD}),
+    State.READY: frozenset({State.DRAINING, State.DEAD}),
+    State.DRAINING: frozenset({State.DEAD}),
+}
+
+
+class _Row(enum.IntEnum):
+    STATE = 0
+    GENERATION = 1
+    PID = 2
+    CONNECTIONS = 3
+    ACCEPTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """One place of the pool. `generation` - 1 is how often its replica was replaced."""
+
+    index: int
+    state: State
+    generation: int
+    pid: int
+    connections: int
+
+
+class Board:
+    """One process's view of the cells. Cheap enough to read for every accepted connection."""
+
+    def __init__(self, cells: memoryview) -> None:
+        self._cells = cells
+        self._replicas = replicas = cells[_REPLICAS]
+        assert len(cells) == _HEADER + len(_Row) * replicas
+        self._rows = [cells[_HEADER + row * replicas : _HEADER + (row + 1) * replicas] for row in _Row]
+
+    @classmethod
+    def create(cls, path: Path, replicas: int) -> Board:
+        """A new file at `path`, every place DEAD in generation 0."""
+        path.write_bytes(bytes(8 * (_HEADER + len(_Row) * replicas)))
+        cells = _map(path)
+        cells[_REPLICAS] = replicas
+        return cls(cells)
+
+    @classmethod
+    def open(cls, path: Path) -> Board:
+        """The board that the supervisor made."""
+        return cls(_map(path))
+
+    def pool_ready(self) -> bool:
+        """Every replica has been ready since the pool started (see the module: a latch)."""
+        return self._cells[_POOL_READY] == 1
+
+    def replicas(self) -> list[ReplicaStatus]:
+        """All places as they are now."""
+        return [
+            ReplicaStatus(index, State(state), generation, pid, connections)
+            for index, (state, generation, pid, connections, _) in enumerate(zip(*self._rows, strict=True))
+        ]
+
+    def latch_pool_ready(self) -> None:
+        """Supervisor: from now on the pool is ready."""
+        self._cells[_POOL_READY] = 1
+
+    def seat(self, index: int, pid: int) -> int:
+        """Supervisor: a new process has the place, state STARTING. Returns its generation."""
+        self._rows[_Row.PID][index] = pid
+        self._rows[_Row.GENERATION][index] += 1
+        self.advance(index, State.STARTING)
+        generation: int = self._rows[_Row.GENERATION][index]
+        return generation
+
+    def advance(self, index: int, to: State) -> None:
+        """Supervisor: the only place where a state changes."""
+        now = State(self._rows[_Row.STATE][index])
+        assert to in TRANSITIONS[now], f"replica {index}: no way from {now.name} to {to.name}"
+        self._rows[_Row.STATE][index] = to
+        if to is State.DEAD:
+            self._rows[_Row.CONNECTIONS][index] = 0  # its writer is no more
+
+    def state(self, index: int) -> State:
+        """The state of one place."""
+        return State(self._rows[_Row.STATE][index])
+
+    def connection_opened(self, index: int) -> None:
+        """The replica at `index`: one more connection is open."""
+        self._rows[_Row.CONNECTIONS][index] += 1
+        self._rows[_Row.ACCEPTED][index] += 1
+
+    def connection_closed(self, index: int) -> None:
+        """The replica at `index`: one connection fewer is open."""
+        self._rows[_Row.CONNECTIONS][index] -= 1
+
+    def connections(self, index: int) -> int:
+        """Open HTTP connections of one replica."""
+        count: int = self._rows[_Row.CONNECTIONS][index]
+        return count
+
+    def fewest_connections_elsewhere(self, index: int) -> int | None:
+        """Open connections of the emptiest READY replica but this one; None if there is no other."""
+        states, connections = self._rows[_Row.STATE], self._rows[_Row.CONNECTIONS]
+        others = [
+            connections[other]
+            for other in range(self._replicas)
+            if other != index and states[other] == State.READY.value
+        ]
+        return min(others, default=None)
+
+    def accepted_elsewhere(self, index: int) -> int:
+        """Connections that all replicas but this one have accepted, ever: if it moves, they do accept."""
+        accepted = self._rows[_Row.ACCEPTED]
+        return sum(accepted) - accepted[index]
+
+
+def _map(path: Path) -> memoryview:
+    with path.open("r+b") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0)).cast("q")

@@ -1,0 +1,107 @@
+"""The control channel between supervisor and replica: one JSON message per line over a socketpair.
+
+    supervisor  -- Boot, then Drain -->                      replica
+                <-- Ready or Failed, Draining --
+
+Invariants: 1. The end of the stream means that the peer is gone; there is no other heartbeat. 2. A line is at most
+`MAX_LINE` bytes and no more than that may wait to be written; whoever breaks either rule is treated as gone.
+It does not know what the messages lead to: supervisor.py and replica.py do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+
+import msgspec
+
+MAX_LINE = 1 << 20
+
+_log = logging.getLogger("headrace.pool")
+
+
+class Boot(msgspec.Struct, frozen=True, tag=True):
+    """Take this place. `config` is the ServerConfig as JSON; `generation` counts the replicas of a place from 1."""
+
+    index: int
+    replicas: int
+    generation: int
+    http_port: int
+    grpc_port: int
+    config: str
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """Take no more connections, answer what was accepted, end."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The replica has loaded what is wanted and takes requests."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The replica cannot boot and ends. `reason` is a sentence for the operator."""
+
+    reason: str
+
+
+class Draining(msgspec.Struct, frozen=True, tag=True):
+    """The replica drains, ordered or because it got SIGTERM itself."""
+
+
+Message = Boot | Drain | Ready | Failed | Draining
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Message).decode
+
+
+class Channel:
+    """One end. Receive in one task only; send from anywhere on the loop."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, end: socket.socket) -> Channel:
+        """A channel that owns this end of a socketpair."""
+        return cls(*await asyncio.open_connection(sock=end, limit=MAX_LINE))
+
+    def send(self, message: Message) -> None:
+        """Never waits. To a peer that is gone, or does not read, the message is lost and the channel closes."""
+        line = _encode(message) + b"\n"
+        assert len(line) <= MAX_LINE, f"{type(message).__name__} has {len(line)} bytes, {MAX_LINE} are allowed"
+        if self._writer.is_closing():
+            return
+        self._writer.write(line)
+        if self._writer.transport.get_write_buffer_size() > MAX_LINE:
+            self._writer.transport.abort()
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """What the peer says, until it is gone."""
+        while line := await self._line():
+            try:
+                yield _decode(line)
+            except msgspec.DecodeError as error:
+                _log.error("control channel: expected a message, found %r (%s)", line[:80], error)
+                return
+
+    async def flush(self) -> None:
+        """Everything sent is on its way, or the peer is gone."""
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            return
+
+    def close(self) -> None:
+        """The peer reads the end of the stream."""
+        self._writer.close()
+
+    async def _line(self) -> bytes:
+        try:
+            line = await self._reader.readline()
+        except (ConnectionError, ValueError):  # reset, or longer than MAX_LINE
+            return b""
+        return line if line.endswith(b"\n") else b""

@@ -1,0 +1,86 @@
+"""One replica process as the supervisor holds it: spawn, tell, listen, kill, reap.
+
+Invariants: 1. The process starts as a standby; `boot` gives it a place. 2. `follow` ends when the process has been
+reaped, never before: no zombie. 3. It leads its own process group, so Ctrl-C reaches the supervisor alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from server.pool.channel import Boot, Channel, Drain, Message
+from server.pool.exit_codes import ExitCode
+
+EXIT_WAIT_S = 5.0
+"""A process whose channel has ended is killed after this long."""
+
+
+class Child:
+    """A running replica process. Made by `spawn` only."""
+
+    def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
+        self._process = process
+        self._channel = channel
+        self.pid = process.pid
+
+    @classmethod
+    async def spawn(cls, application: str, listening: socket.socket, directory: Path) -> Child:
+        """A process that imports `application` and then waits for `boot`. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",  # a folder named "server" in the user's current directory must not be imported instead
+                    *("-m", "server.pool.replica"),
+                    *(str(theirs.fileno()), str(listening.fileno()), str(directory), application),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), listening.fileno()),
+                    process_group=0,
+                )
+            except OSError:
+                ours.close()
+                raise
+        return cls(process, await Channel.over(ours))
+
+    def boot(self, boot: Boot) -> None:
+        """Take this place. Once per child."""
+        self._channel.send(boot)
+
+    def drain(self) -> None:
+        """Answer what was accepted, then end."""
+        self._channel.send(Drain())
+
+    def kill(self) -> None:
+        """End now. Harmless if it has ended already."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def follow(self, said: Callable[[Message], None]) -> int:
+        """Pass on every message until the process has ended; its exit code (negative: the signal)."""
+        async for message in self._channel.messages():
+            said(message)
+        try:
+            async with asyncio.timeout(EXIT_WAIT_S):
+                code = await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            code = await self._process.wait()
+        self._channel.close()
+        return code
+
+
+def how_it_ended(code: int) -> str:
+    """An exit code in words."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    try:
+        return f"exit code {code} ({ExitCode(code).name})"
+    except ValueError:
+        return f"exit code {code}"

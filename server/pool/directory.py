@@ -1,0 +1,37 @@
+"""The pool's private directory: in memory where the system offers that, and gone when the pool is.
+
+Removed by the supervisor when it ends, by its orphans (death_pipe.py) if it cannot.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+def board_in(directory: Path) -> Path:
+    """Where the pool's board is."""
+    return directory / "board"
+
+
+def counters_in(directory: Path) -> Path:
+    """Where the replicas keep their counters."""
+    return directory / "counters"
+
+
+@contextmanager
+def private_directory() -> Iterator[Path]:
+    """A new directory that only this user may read, with an empty folder for the counters."""
+    in_memory = _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK)
+    directory = Path(tempfile.mkdtemp(prefix="headrace-", dir=_SHARED_MEMORY if in_memory else None))
+    try:
+        counters_in(directory).mkdir()
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

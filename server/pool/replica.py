@@ -1,0 +1,171 @@
+"""A replica's process: what the supervisor spawns, as `python -P -m server.pool.replica`.
+
+    import the application -> wait for Boot (until then this is a standby) -> constructor, run, open_grpc, load
+    -> Ready -> serve -> Drain or SIGTERM -> close the listener -> drain -> end
+
+Receives its place over the control channel and its listening socket by inheritance, hands accepted connections to the
+application. Invariants: 1. A first-generation replica listens from the start, a replacement once it has loaded. 2. It
+says Ready after it listens and has loaded. 3. It ends when the supervisor does (death_pipe.py). 4. Its exit code is an
+`ExitCode`, or 1 with a traceback for a bug. It decides nothing about other replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from headrace.config import ServerConfig
+from headrace.errors import ServingError
+from server.pool.application import ReplicaApplication, ReplicaPlace
+from server.pool.board import Board
+from server.pool.channel import Boot, Channel, Drain, Draining, Failed, Ready
+from server.pool.death_pipe import end_as_orphan, end_with_parent
+from server.pool.directory import board_in, counters_in
+from server.pool.exit_codes import ExitCode
+from server.pool.listener import Listener
+
+_CRASHED = 1
+
+_log = logging.getLogger("headrace.pool")
+
+
+def main() -> None:
+    """Never returns. Leaves by `_exit`: at this point threads of native libraries may hang a normal exit."""
+    control_fd, listening_fd, directory, application = sys.argv[1:]
+    end_with_parent(int(control_fd), Path(directory))
+    control, listening = socket.socket(fileno=int(control_fd)), socket.socket(fileno=int(listening_fd))
+    code: int = _CRASHED
+    try:
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)  # not closed: that would wait for stuck threads
+        code = runner.run(_live(control, listening, Path(directory), application))
+    except Exception:
+        _log.exception("replica process %d crashed", os.getpid())
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+async def _live(control: socket.socket, listening: socket.socket, directory: Path, application: str) -> ExitCode:
+    channel = await Channel.over(control)
+    try:
+        kind = _import(application)
+    except Exception as error:  # whatever an import may raise
+        if not isinstance(error, ImportError | ServingError):
+            _log.exception("importing %s failed", application)
+        channel.send(Failed(f"{application}: {error}"))
+        await channel.flush()
+        return ExitCode.BOOT_FAILED
+    boot = await anext(channel.messages(), None)
+    if boot is None:
+        end_as_orphan(directory)
+    assert isinstance(boot, Boot), f"expected Boot first, got {boot}"
+    return await Replica(boot, channel, listening, directory, kind).live()
+
+
+def _import(path: str) -> type[ReplicaApplication]:
+    module, _, name = path.partition(":")
+    kind: type[ReplicaApplication] = getattr(importlib.import_module(module), name)
+    return kind
+
+
+class Replica:
+    """One life in one place. `live` is called once."""
+
+    def __init__(
+        self, boot: Boot, channel: Channel, listening: socket.socket, directory: Path, kind: type[ReplicaApplication]
+    ) -> None:
+        self._config = ServerConfig.model_validate_json(boot.config)
+        board = Board.open(board_in(directory))
+        place = ReplicaPlace(
+            index=boot.index,
+            replicas=boot.replicas,
+            generation=boot.generation,
+            http_port=boot.http_port,
+            grpc_port=boot.grpc_port,
+            board=board,
+            counters=counters_in(directory),
+        )
+        self._directory = directory
+        self._first = boot.generation == 1
+        self._channel = channel
+        self._application = kind(self._config, place)
+        self._listener = Listener(listening, self._application.connection, board, boot.index)
+        self._closing = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._listening: asyncio.Task[None] | None = None
+
+    async def live(self) -> ExitCode:
+        """Serve until drained. Raises what is a bug in the application."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._draining.set)
+        async with asyncio.TaskGroup() as self._tasks:
+            orders = self._tasks.create_task(self._obey(), name="orders")
+            background = self._tasks.create_task(self._run(), name="application")
+            starting = self._tasks.create_task(self._start(), name="start")
+            ordered = self._tasks.create_task(self._draining.wait(), name="drain ordered")
+            await asyncio.wait({starting, ordered}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done() and (refusal := starting.result()):
+                self._channel.send(Failed(refusal))
+                await self._channel.flush()
+                code = ExitCode.BOOT_FAILED
+            else:
+                await ordered
+                starting.cancel()
+                code = await self._end()
+            self._closing.set()
+            for task in (starting, ordered, orders, background):
+                task.cancel()
+        return code
+
+    async def _start(self) -> str | None:
+        """Returns why this replica cannot serve, or None when it does."""
+        try:
+            if self._first:
+                await self._open()
+            await self._application.load()
+            if not self._first:
+                await self._open()
+        except ServingError as error:
+            return str(error)
+        self._channel.send(Ready())
+        return None
+
+    async def _open(self) -> None:
+        self._listening = self._tasks.create_task(self._listener.run(self._closing), name="listener")
+        await self._application.open_grpc()
+
+    async def _end(self) -> ExitCode:
+        self._channel.send(Draining())
+        if self._listening is None:  # nothing was ever accepted
+            return ExitCode.DRAINED
+        self._closing.set()
+        await self._listening
+        try:
+            async with asyncio.timeout(self._config.drain_grace_s):
+                await self._application.drain(self._config.drain_grace_s)
+        except TimeoutError:
+            return ExitCode.DRAIN_FAILED
+        return ExitCode.DRAINED
+
+    async def _obey(self) -> None:
+        async for message in self._channel.messages():
+            assert isinstance(message, Drain), f"expected Drain, got {message}"
+            self._draining.set()
+        end_as_orphan(self._directory)
+
+    async def _run(self) -> None:
+        await self._application.run()
+        raise RuntimeError("the application's run() returned; it must run until it is cancelled")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""One infer exchange over REST, from body to body: the same on the short cut and under ASGI."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+
+from headrace.errors import ServingError, TooLarge
+from headrace.requests import InferRequest, InferResponse
+from server.dataplane import DataPlane
+from server.faults import fault
+from server.rest import codec
+from server.rest.coding import pack, unpack
+from server.rest.head import Head
+
+logger = logging.getLogger("headrace.rest")
+
+JSON = b"application/json"
+BINARY = b"application/octet-stream"
+
+
+class Reply:
+    """A finished answer: status, headers that depend on it, body."""
+
+    __slots__ = ("body", "content_type", "extra", "status")
+
+    def __init__(
+        self, status: int, body: bytes, content_type: bytes = JSON, extra: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.extra = extra
+
+
+def read(plane: DataPlane, model: str, version: str, head: Head, body: bytes, limit: int) -> InferRequest:
+    """The request in `body`. Raises ServingError."""
+    if head.content_encoding:
+        body = unpack(body, head.content_encoding, limit)
+    if head.header_length == 0:
+        handle = plane.models.acquire(model, version)
+        try:
+            return codec.decode_raw(model, version, body, handle.servable.metadata)
+        finally:
+            handle.release()
+    return codec.decode(model, version, body, head.header_length)
+
+
+def too_large(found: str, limit: int) -> TooLarge:
+    """The refusal of a body over the limit, known (`found` says how long it is) or seen while reading."""
+    return TooLarge(f"the body {found}; at most {limit} bytes are taken (max_body_bytes)")
+
+
+def reply(outcome: InferResponse | ServingError, request: InferRequest, head: Head) -> Reply:
+    """What the client gets for `outcome`."""
+    if isinstance(outcome, ServingError):
+        return refusal(outcome)
+    try:
+        body, header_length = codec.encode(outcome, request)
+    except Exception as error:
+        return refusal(error)
+    extra: tuple[tuple[bytes, bytes], ...] = ()
+    if head.accept_encoding:
+        body, coding = pack(body, head.accept_encoding)
+        if coding:
+            extra = ((b"content-encoding", coding),)
+    if header_length is None:
+        return Reply(200, body, JSON, extra)
+    return Reply(200, body, BINARY, ((b"inference-header-content-length", b"%d" % header_length), *extra))
+
+
+def refusal(error: Exception) -> Reply:
+    """An error as V2 has it: `{"error": "sentence"}`. What is not a ServingError is a bug: logged, not shown."""
+    text = str(error)
+    if not isinstance(error, ServingError):
+        logger.error("an infer request failed in an unforeseen way", exc_info=error)
+        text = f"internal error ({type(error).__name__})"
+    status = fault(error).http
+    extra = ((b"retry-after", b"1"),) if status == 503 else ()
+    return Reply(status, orjson.dumps({"error": text}), JSON, extra)

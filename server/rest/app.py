@@ -1,0 +1,238 @@
+"""The FastAPI application: everything over HTTP that is not a plain infer request, and those that fell through.
+
+Receives requests from uvicorn's cycle; documents come from `server.v2`, inference from `server.rest.answers`, the same
+functions as on the short cut. Errors have V2's form everywhere: `{"error": "sentence"}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+from starlette.types import Receive
+
+from headrace import __version__
+from headrace.errors import BadRequest, Cancelled, NotSupported, ServingError
+from headrace.requests import InferRequest, InferResponse
+from server import v2
+from server.dataplane import DataPlane
+from server.metrics import PoolMetrics
+from server.rest.answers import Reply, read, refusal, reply, too_large
+from server.rest.head import read_head
+from server.rest.openapi import INFER_DOC
+from server.statistics import Statistics
+
+NOT_YET = (
+    ("POST", "/v2/repository/models/{model}/load", "loading models over the API"),
+    ("POST", "/v2/repository/models/{model}/unload", "unloading models over the API"),
+    ("POST", "/v2/models/{model}/generate", "generate"),
+    ("POST", "/v2/models/{model}/generate_stream", "generate_stream"),
+    ("POST", "/v2/models/{model}/versions/{version}/generate", "generate"),
+    ("POST", "/v2/models/{model}/versions/{version}/generate_stream", "generate_stream"),
+    ("GET", "/v2/models/{model}/trace/setting", "trace settings"),
+    ("POST", "/v2/models/{model}/trace/setting", "trace settings"),
+    ("GET", "/v2/trace/setting", "trace settings"),
+    ("POST", "/v2/trace/setting", "trace settings"),
+    ("GET", "/v2/logging", "log settings over the API"),
+    ("POST", "/v2/logging", "log settings over the API"),
+    ("GET", "/v2/systemsharedmemory/{rest:path}", "system shared memory"),
+    ("POST", "/v2/systemsharedmemory/{rest:path}", "system shared memory"),
+    ("GET", "/v2/cudasharedmemory/{rest:path}", "CUDA shared memory"),
+    ("POST", "/v2/cudasharedmemory/{rest:path}", "CUDA shared memory"),
+)
+"""Calls of Triton's extensions that answer 501 and say so."""
+
+MODEL = Path(description="Name of the model.")
+VERSION = Path(description="Version number; without it the highest one that is ready answers.")
+
+
+class Json(Response):
+    """A response from anything orjson writes."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return orjson.dumps(content)
+
+
+def make_app(
+    plane: DataPlane, statistics: Statistics, metrics: PoolMetrics, ready: Callable[[], bool], max_body_bytes: int
+) -> FastAPI:
+    """The application over one data plane. `ready` says whether the pool is."""
+    app = FastAPI(
+        title="Headrace",
+        version=__version__,
+        summary="Open Inference Protocol V2 over REST, with Triton's extensions.",
+        default_response_class=Json,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    _handle_errors(app)
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> Response:
+        return RedirectResponse("/docs")
+
+    @app.get("/v2", tags=["server"], summary="Server metadata")
+    async def server_metadata() -> Response:
+        return Json(v2.server_metadata())
+
+    @app.get("/v2/health/live", tags=["server"], summary="Is the process alive?")
+    async def live() -> Response:
+        return Json({"live": True})
+
+    @app.get("/v2/health/ready", tags=["server"], summary="Can every model that is wanted be asked? 503 if not.")
+    async def server_ready() -> Response:
+        return Json({"ready": ready()}, 200 if ready() else 503)
+
+    @app.get("/v2/models/stats", tags=["statistics"], summary="Statistics of all models, summed over replicas")
+    async def all_statistics() -> Response:
+        return Json(v2.statistics(plane, statistics))
+
+    @app.get("/v2/models/{model}", tags=["models"], summary="Model metadata")
+    @app.get("/v2/models/{model}/versions/{version}", tags=["models"], summary="Model metadata of a version")
+    async def model_metadata(model: str = MODEL, version: str = "") -> Response:
+        return Json(v2.model_metadata(plane, model, version))
+
+    @app.get("/v2/models/{model}/ready", tags=["models"], summary="Can this model be asked? 503 if not.")
+    @app.get("/v2/models/{model}/versions/{version}/ready", tags=["models"], summary="Can this version be asked?")
+    async def model_ready(model: str = MODEL, version: str = "") -> Response:
+        is_ready = v2.model_ready(plane, model, version)
+        return Json({"name": model, "ready": is_ready}, 200 if is_ready else 503)
+
+    @app.get("/v2/models/{model}/config", tags=["models"], summary="Configuration in force, in Triton's form")
+    @app.get("/v2/models/{model}/versions/{version}/config", tags=["models"], summary="Configuration of a version")
+    async def model_config(model: str = MODEL, version: str = "") -> Response:
+        return Json(v2.model_config_json(plane, model, version))
+
+    @app.get("/v2/models/{model}/stats", tags=["statistics"], summary="Statistics, summed over replicas")
+    @app.get("/v2/models/{model}/versions/{version}/stats", tags=["statistics"], summary="Statistics of a version")
+    async def model_statistics(model: str = MODEL, version: str = "") -> Response:
+        return Json(v2.statistics(plane, statistics, model, version))
+
+    @app.post("/v2/repository/index", tags=["repository"], summary="Every model version and its state")
+    @app.post("/v2/repository/{repository}/index", tags=["repository"], include_in_schema=False)
+    async def repository_index(request: Request, repository: str = "") -> Response:
+        return Json(v2.repository_index(plane, ready=_ready_only(await _body(request.receive, 1 << 16))))
+
+    @app.post("/v2/models/{model}/infer", tags=["inference"], summary="Inference", openapi_extra=INFER_DOC)
+    @app.post(
+        "/v2/models/{model}/versions/{version}/infer",
+        tags=["inference"],
+        summary="Inference by a version",
+        openapi_extra=INFER_DOC,
+    )
+    async def infer(request: Request, model: str = MODEL, version: str = "") -> Response:
+        return _response(await _infer(request, model, version))
+
+    async def _infer(request: Request, model: str, version: str) -> Reply:
+        try:
+            head = read_head(request.scope["headers"])
+            if (head.content_length or 0) > max_body_bytes:
+                raise too_large(f"has {head.content_length} bytes", max_body_bytes)
+            body = await _body(request.receive, max_body_bytes)
+            wanted = read(plane, model, version, head, body, max_body_bytes)
+        except ServingError as error:
+            plane.refused(error)
+            raise
+        try:
+            outcome: InferResponse | ServingError = await _unless_gone(plane, wanted, request.receive)
+        except ServingError as error:
+            outcome = error
+        return reply(outcome, wanted, head)
+
+    @app.get("/metrics", tags=["statistics"], summary="Metrics for Prometheus, summed over replicas")
+    async def prometheus() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    for method, path, what in NOT_YET:
+        app.add_api_route(path, _not_supported(what), methods=[method], include_in_schema=False)
+    return app
+
+
+def _not_supported(what: str) -> Callable[[], Any]:
+    async def answer() -> Response:
+        raise NotSupported(f"{what} is not supported by this server")
+
+    return answer
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(ServingError)
+    async def serving_error(_: Request, error: Exception) -> Response:
+        return _response(refusal(error))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return Json({"error": error.detail}, error.status_code, dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def validation_error(_: Request, error: Exception) -> Response:
+        return Json({"error": str(error)}, 400)
+
+
+def _response(answer: Reply) -> Response:
+    response = Response(answer.body, answer.status, media_type=None)
+    response.headers["content-type"] = answer.content_type.decode()
+    for name, value in answer.extra:
+        response.headers[name.decode()] = value.decode()
+    return response
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is longer than `limit`, Cancelled if the client goes away."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Cancelled("the client went away")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise too_large("is longer", limit)
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+async def _unless_gone(plane: DataPlane, request: InferRequest, receive: Receive) -> InferResponse:
+    """The answer; if the client goes away first, the request is cancelled and Cancelled is raised."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    answer = asyncio.ensure_future(plane.infer(request))
+    watch = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((answer, watch), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise Cancelled("the client went away")
+        return answer.result()
+    finally:
+        watch.cancel()
+        answer.cancel()
+        await asyncio.gather(answer, watch, return_exceptions=True)
+
+
+def _ready_only(body: bytes) -> bool:
+    """The `ready` of a repository index request, whose body may be empty."""
+    if not body.strip():
+        return False
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body of an index request is empty or JSON: {error}") from None
+    ready = document.get("ready", False) if isinstance(document, dict) else None
+    if not isinstance(ready, bool):
+        raise BadRequest('the body of an index request is {"ready": true or false}, or empty')
+    return ready

@@ -1,0 +1,76 @@
+"""What the OpenAPI page says of infer, whose bodies FastAPI never parses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_EXAMPLE = {
+    "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.1, 0.2, 0.3, 0.4]}],
+    "outputs": [{"name": "y", "parameters": {"classification": 2}}],
+}
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "datatype", "shape"],
+    "properties": {
+        "name": {"type": "string"},
+        "datatype": {"type": "string", "examples": ["FP32"]},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "data": {"type": "array", "description": "Row-major, flat or nested; absent for binary tensors."},
+        "parameters": {"type": "object", "description": "binary_data_size for binary tensors."},
+    },
+}
+_REQUEST = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string"},
+        "parameters": {"type": "object", "description": "binary_data_output, timeout (microseconds), ..."},
+        "inputs": {"type": "array", "items": _TENSOR},
+        "outputs": {
+            "type": "array",
+            "description": "Which outputs, and how: parameters binary_data, classification. Absent: all.",
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
+            },
+        },
+    },
+}
+_RESPONSE = {
+    "type": "object",
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "outputs": {"type": "array", "items": _TENSOR},
+    },
+}
+_ERROR = {
+    "description": "Why not, in one sentence.",
+    "content": {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}},
+}
+
+INFER_DOC: dict[str, Any] = {
+    "description": "With binary tensors the body is JSON followed by the tensors' bytes; the header says where.",
+    "parameters": [
+        {
+            "name": "Inference-Header-Content-Length",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "integer", "minimum": 0},
+            "description": "Bytes of the JSON part, if binary tensors follow it; 0 if the body is one raw tensor.",
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _REQUEST, "example": _EXAMPLE},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    "responses": {
+        "200": {"description": "The outputs.", "content": {"application/json": {"schema": _RESPONSE}}},
+        **dict.fromkeys(("400", "404", "413", "415", "500", "503", "504"), _ERROR),
+    },
+}

@@ -1,0 +1,95 @@
+"""What all HTTP connections of a replica share: where requests go, the limits, and the second hand of a clock."""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+from typing import Any, NamedTuple, TypeVar
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from server.dataplane import DataPlane
+from server.rest.head import Head
+
+T = TypeVar("T")
+
+_INFER = re.compile(rb"/v2/models/([A-Za-z0-9_.\-]+)(?:/versions/([0-9]{1,18}))?/infer")
+_MOST_KNOWN = 4096
+_LARGEST_KNOWN_HEAD = 2 << 10
+
+
+class Target(NamedTuple):
+    """Where an infer URL points."""
+
+    model: str
+    version: str
+
+
+class KnownHead(NamedTuple):
+    """A request head, byte for byte, that the parser has found to be a plain infer request's."""
+
+    target: Target
+    head: Head
+    length: int
+    """Bytes of the whole request: head and body."""
+
+
+class Site:
+    """Made once per replica. `tick` is called every second by the replica's sweeper."""
+
+    def __init__(
+        self, plane: DataPlane, app: Any, *, max_body_bytes: int, receive_timeout_s: float, keep_alive_s: float
+    ) -> None:
+        self.plane = plane
+        self.max_body_bytes = max_body_bytes
+        self.receive_timeout_s = receive_timeout_s
+        self.keep_alive_s = keep_alive_s
+        self.uvicorn = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=int(keep_alive_s),
+        )
+        self.uvicorn.load()
+        self.state = ServerState()
+        self.draining = False
+        self.now = 0.0
+        self.date = b""
+        self.heads: dict[bytes, KnownHead] = {}
+        """Clients send the same head again and again: seen once by the parser, it is looked up from then on."""
+        self._targets: dict[bytes, Target] = {}
+
+    def target(self, url: bytes) -> Target | None:
+        """The model of a plain infer URL; None for every other one (escaped, with a query, not infer)."""
+        known = self._targets.get(url)
+        if known is not None:
+            return known
+        match = _INFER.fullmatch(url)
+        if match is None:
+            return None
+        model, version = match.groups(b"")
+        target = Target(model.decode(), version.decode())
+        _remember(self._targets, url, target)
+        return target
+
+    def learn(self, raw: bytes, target: Target, head: Head) -> None:
+        """Remember a head that the parser found plain. `raw` ends with the empty line."""
+        if len(raw) <= _LARGEST_KNOWN_HEAD and head.content_length:
+            _remember(self.heads, raw, KnownHead(target, head, len(raw) + head.content_length))
+
+    def tick(self, now: float) -> None:
+        """Move the second hand: `now` on the loop's clock, and the Date header."""
+        self.now = now
+        self.date = formatdate(usegmt=True).encode()
+        self.state.default_headers = [(b"date", self.date)]
+
+
+def _remember(known: dict[bytes, T], key: bytes, value: T) -> None:
+    if len(known) >= _MOST_KNOWN:  # someone makes up names: start over rather than grow
+        known.clear()
+    known[key] = value

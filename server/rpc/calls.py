@@ -1,0 +1,35 @@
+"""What a service is to whoever carries its messages: a table of methods, with no word of grpc.aio.
+
+`front` takes `Unary` and `Streaming` methods from `servicer` and `health` and puts bytes in and out; an HTTP/2 front
+end of our own will take the same tables. Contract of both kinds: they run as a task of the event loop; a client that
+goes away cancels the task; a ServingError raised becomes the call's status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from server.rpc.codec import Message
+
+Remaining: TypeAlias = Callable[[], float | None]
+"""Seconds until the client's deadline, None if it has none."""
+Write: TypeAlias = Callable[[Message], Awaitable[None]]
+"""Send one message of a stream; waits while the client does not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """One message in, one out. `request` is the class of the message that comes in."""
+
+    request: Any
+    answer: Callable[[Message, Remaining], Awaitable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """Messages in, messages out. The stream ends well when `serve` returns."""
+
+    request: Any
+    serve: Callable[[AsyncIterator[Message], Write, Remaining], Awaitable[None]]

@@ -1,0 +1,116 @@
+"""`inference.GRPCInferenceService`: what each of its 20 methods does, messages in and messages out.
+
+Receives parsed messages through the table `methods`, hands requests to the data plane and the other questions to
+`server.v2`. A method that this server does not have is NotSupported with a sentence that says what is missing.
+It does not know grpc.aio: `front` carries the messages and turns errors into statuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
+from tritonclient.grpc import service_pb2 as pb
+
+from headrace.errors import ModelNotFound, NotSupported
+from server import v2
+from server.dataplane import DataPlane
+from server.rpc.calls import Remaining, Streaming, Unary
+from server.rpc.codec import Message, decode, encode
+from server.rpc.stream import Streams
+from server.statistics import Statistics
+
+NAME = "inference.GRPCInferenceService"
+
+_NO_CONTROL = "this server does not load or unload models over gRPC: it serves what its model repository holds"
+_NO_SHARED_MEMORY = "this server has no shared memory regions: send tensors in the message, raw_input_contents is fastest"
+_NO_TRACING = "this server has no request tracing"
+_NO_LOG_SETTINGS = "this server's logging is set when it starts (log_level, log_format), not while it runs"
+_NOT_SUPPORTED = {
+    "RepositoryModelLoad": _NO_CONTROL,
+    "RepositoryModelUnload": _NO_CONTROL,
+    "SystemSharedMemoryStatus": _NO_SHARED_MEMORY,
+    "SystemSharedMemoryRegister": _NO_SHARED_MEMORY,
+    "SystemSharedMemoryUnregister": _NO_SHARED_MEMORY,
+    "CudaSharedMemoryStatus": _NO_SHARED_MEMORY,
+    "CudaSharedMemoryRegister": _NO_SHARED_MEMORY,
+    "CudaSharedMemoryUnregister": _NO_SHARED_MEMORY,
+    "TraceSetting": _NO_TRACING,
+    "LogSettings": _NO_LOG_SETTINGS,
+}
+
+
+class Servicer:
+    """`methods` is the service. `ready` tells whether the whole server takes requests."""
+
+    def __init__(self, dataplane: DataPlane, statistics: Statistics, ready: Callable[[], bool]) -> None:
+        self._dataplane = dataplane
+        self._statistics = statistics
+        self._ready = ready
+        self._streams = Streams(self._infer)
+        self.methods: dict[str, Unary | Streaming] = {
+            "ModelInfer": Unary(pb.ModelInferRequest, self._infer),
+            "ModelStreamInfer": Streaming(pb.ModelInferRequest, self._streams.serve),
+            "ServerLive": Unary(pb.ServerLiveRequest, self._live),
+            "ServerReady": Unary(pb.ServerReadyRequest, self._server_ready),
+            "ModelReady": Unary(pb.ModelReadyRequest, self._model_ready),
+            "ServerMetadata": Unary(pb.ServerMetadataRequest, self._server_metadata),
+            "ModelMetadata": Unary(pb.ModelMetadataRequest, self._model_metadata),
+            "ModelConfig": Unary(pb.ModelConfigRequest, self._model_config),
+            "ModelStatistics": Unary(pb.ModelStatisticsRequest, self._model_statistics),
+            "RepositoryIndex": Unary(pb.RepositoryIndexRequest, self._repository_index),
+        }
+        for name, why in _NOT_SUPPORTED.items():
+            self.methods[name] = Unary(getattr(pb, f"{name}Request"), _refusal(f"{name} is not supported: {why}"))
+
+    def drain(self) -> None:
+        """Let open streams end once what they have read is answered."""
+        self._streams.drain()
+
+    async def _infer(self, message: Message, remaining: Remaining) -> Message:
+        request = decode(message)
+        left_s = remaining()
+        if left_s is not None:
+            left_us = max(1, int(left_s * 1e6))
+            request.timeout_us = min(request.timeout_us or left_us, left_us)
+        return encode(await self._dataplane.infer(request))
+
+    async def _live(self, message: Message, remaining: Remaining) -> Message:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, message: Message, remaining: Remaining) -> Message:
+        return pb.ServerReadyResponse(ready=self._ready())
+
+    async def _model_ready(self, message: Message, remaining: Remaining) -> Message:
+        """A model that does not exist is not ready, without an error: so does Triton, and its clients return a bool."""
+        try:
+            ready = v2.model_ready(self._dataplane, message.name, message.version)
+        except ModelNotFound:
+            ready = False
+        return pb.ModelReadyResponse(ready=ready)
+
+    async def _server_metadata(self, message: Message, remaining: Remaining) -> Message:
+        return ParseDict(v2.server_metadata(), pb.ServerMetadataResponse())
+
+    async def _model_metadata(self, message: Message, remaining: Remaining) -> Message:
+        metadata = v2.model_metadata(self._dataplane, message.name, message.version)
+        return ParseDict(metadata, pb.ModelMetadataResponse())
+
+    async def _model_config(self, message: Message, remaining: Remaining) -> Message:
+        return pb.ModelConfigResponse(config=v2.model_config(self._dataplane, message.name, message.version))
+
+    async def _model_statistics(self, message: Message, remaining: Remaining) -> Message:
+        statistics = v2.statistics(self._dataplane, self._statistics, message.name, message.version)
+        return ParseDict(statistics, pb.ModelStatisticsResponse())
+
+    async def _repository_index(self, message: Message, remaining: Remaining) -> Message:
+        rows = v2.repository_index(self._dataplane, ready=message.ready)
+        return ParseDict({"models": rows}, pb.RepositoryIndexResponse())
+
+
+def _refusal(sentence: str) -> Any:
+    async def refuse(message: Message, remaining: Remaining) -> Message:
+        raise NotSupported(sentence)
+
+    return refuse

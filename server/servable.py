@@ -1,0 +1,70 @@
+"""One loaded model version, composed of the parts that do not know each other: metadata, batcher, executor, counters.
+
+`load_servable` is what the repository's manager calls; the data plane holds a handle on the result while a request
+runs. Closing comes after the last handle is released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batcher.batcher import Batcher
+from batcher.decide import Limits
+from executor.load import load_model
+from headrace.config import ModelConfig
+from headrace.counters import ModelCounters
+from headrace.executor import Executor
+from headrace.models import ModelId, ModelMetadata
+from model_repo.spec import VersionSpec
+from server.check import RequestCheck
+
+OpenCounters = Callable[[ModelId, int], ModelCounters]
+"""(model, max_batch_rows) -> this replica's counters of that version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Servable:
+    """Everything a request for this version needs. Made by `load_servable`."""
+
+    metadata: ModelMetadata
+    config: ModelConfig
+    max_batch_rows: int
+    check: RequestCheck
+    batcher: Batcher
+    executor: Executor
+    counters: ModelCounters
+
+    async def close(self) -> None:
+        """Stop pulling, give back the device. No request is under way and none follows."""
+        await self.batcher.close()
+        await self.executor.close()
+
+
+async def load_servable(spec: VersionSpec, replicas: int, open_counters: OpenCounters) -> Servable:
+    """Load, warm up and start one version. Raises LoadFailed with the reason."""
+    loaded = await asyncio.to_thread(
+        load_model,
+        spec.id,
+        spec.model_file,
+        spec.config,
+        replicas=replicas,
+        labels=spec.labels,
+        declared_inputs=spec.declared_inputs,
+        declared_outputs=spec.declared_outputs,
+    )
+    metadata, batching = loaded.metadata, spec.config.batching
+    max_batch_rows = batching.max_batch_rows if metadata.batchable else 1
+    max_queue_delay_s = batching.max_queue_delay_s if metadata.batchable else 0.0
+    counters = open_counters(spec.id, max_batch_rows)
+    batcher = Batcher(
+        spec.id,
+        loaded.executor,
+        Limits(max_batch_rows, max_queue_delay_s),
+        batching.max_queue_rows,
+        counters,
+        batched=metadata.batchable,
+    )
+    batcher.start()
+    return Servable(metadata, spec.config, max_batch_rows, RequestCheck(metadata), batcher, loaded.executor, counters)

@@ -1,0 +1,60 @@
+"""Where the counters live: a shared directory with one small file per replica, model version and batch limit.
+
+Each replica maps and writes its own files; whoever is asked reads everyone's and adds them up. A replica that dies
+leaves its counts behind and the one that takes its place goes on from them (gauges start at zero again).
+File name: `<replica>~<model>~<version>~<max_batch_rows>`, the cells of `headrace.counters` as native 64-bit integers.
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from headrace.counters import GAUGES, ModelCounters, cells_needed
+from headrace.models import ModelId
+
+REFUSALS = ModelId("", 0)
+"""Counts requests that never got as far as a loaded model."""
+
+
+class Statistics:
+    """The counters of a replica, and the sums over the pool."""
+
+    def __init__(self, directory: Path, replica: int) -> None:
+        self._directory = directory
+        self._replica = replica
+
+    def open(self, model: ModelId, max_batch_rows: int) -> ModelCounters:
+        """This replica's counters of one model version, continued if there are any."""
+        path = self._directory / f"{self._replica}~{quote(model.name, safe='')}~{model.version}~{max_batch_rows}"
+        size = 8 * cells_needed(max_batch_rows)
+        with path.open("a+b") as file:
+            file.truncate(size)
+            cells = memoryview(mmap.mmap(file.fileno(), size)).cast("q")
+        for gauge in GAUGES:
+            cells[gauge] = 0
+        return ModelCounters(max_batch_rows, cells)
+
+    def totals(self) -> dict[ModelId, ModelCounters]:
+        """The sums over all replicas, past ones included, by model version; `REFUSALS` among them."""
+        sums: dict[ModelId, ModelCounters] = {}
+        for path in sorted(self._directory.iterdir()):
+            _, name, version, rows = path.name.split("~")
+            model, max_batch_rows = ModelId(unquote(name), int(version)), int(rows)
+            data = path.read_bytes()
+            if len(data) != 8 * cells_needed(max_batch_rows):
+                continue  # made this moment, not yet sized
+            total = sums.get(model)
+            if total is None or total.max_batch_rows < max_batch_rows:
+                total = sums[model] = _widened(total, max_batch_rows)
+            total.include(memoryview(data).cast("q"))
+        return sums
+
+
+def _widened(counters: ModelCounters | None, max_batch_rows: int) -> ModelCounters:
+    """A private copy with room for larger batches."""
+    wider = ModelCounters(max_batch_rows)
+    if counters is not None:
+        wider.include(counters.cells)
+    return wider

@@ -1,0 +1,176 @@
+"""The V2 documents that are not tensors: server and model metadata, configuration, statistics, repository index.
+
+One function each, answering the REST form (which is the protobuf-JSON of the gRPC messages, so that both front ends
+use them). Sources: Open Inference Protocol; Triton's extensions
+`model_configuration`, `statistics`, `model_repository`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf import json_format
+from tritonclient.grpc import model_config_pb2
+
+from headrace import __version__
+from headrace.counters import Cell, ModelCounters
+from headrace.datatypes import Datatype
+from headrace.errors import ModelNotFound
+from headrace.models import ModelId, TensorSpec
+from server.dataplane import DataPlane
+from server.servable import Servable
+from server.statistics import Statistics
+
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
+"""What this server speaks beyond the core, by Triton's names. `model_repository` is the index for now."""
+
+_TYPES = {datatype: f"TYPE_{datatype.value}" for datatype in Datatype} | {Datatype.BYTES: "TYPE_STRING"}
+
+
+def server_metadata() -> dict[str, Any]:
+    """Name, version and extensions."""
+    return {"name": "headrace", "version": __version__, "extensions": EXTENSIONS}
+
+
+def model_metadata(plane: DataPlane, name: str, version: str) -> dict[str, Any]:
+    """Tensors of one version. Raises ModelNotFound, ModelNotReady."""
+    servable = _servable(plane, name, version)
+    metadata = servable.metadata
+    return {
+        "name": metadata.id.name,
+        "versions": [str(ready) for ready in plane.models.ready_versions(name)],
+        "platform": metadata.platform,
+        "inputs": [_tensor(spec) for spec in metadata.inputs],
+        "outputs": [_tensor(spec) for spec in metadata.outputs],
+    }
+
+
+def model_config(plane: DataPlane, name: str, version: str) -> model_config_pb2.ModelConfig:
+    """What is in force for one version, in Triton's words. Raises ModelNotFound, ModelNotReady."""
+    servable = _servable(plane, name, version)
+    metadata, config = servable.metadata, servable.config
+    batched = metadata.batchable
+    message = model_config_pb2.ModelConfig(
+        name=name,
+        platform=metadata.platform,
+        backend="onnxruntime",
+        max_batch_size=servable.max_batch_rows if batched else 0,
+        default_model_filename="model.onnx",
+    )
+    for spec in metadata.inputs:
+        message.input.add(
+            name=spec.name,
+            data_type=_TYPES[spec.datatype],
+            dims=spec.shape[1:] if batched else spec.shape,
+            optional=spec.optional,
+        )
+    for spec in metadata.outputs:
+        message.output.add(
+            name=spec.name,
+            data_type=_TYPES[spec.datatype],
+            dims=spec.shape[1:] if batched else spec.shape,
+            label_filename=config.labels.get(spec.name, ""),
+        )
+    policy = config.versions
+    if policy == "all":
+        message.version_policy.all.SetInParent()
+    elif isinstance(policy, tuple):
+        message.version_policy.specific.versions.extend(policy)
+    else:
+        message.version_policy.latest.num_versions = policy.latest
+    if batched:
+        message.dynamic_batching.max_queue_delay_microseconds = round(config.batching.max_queue_delay_ms * 1e3)
+    message.instance_group.add(name=f"{name}_0", count=config.instances.count, kind="KIND_CPU")
+    return message
+
+
+def model_config_json(plane: DataPlane, name: str, version: str) -> dict[str, Any]:
+    """`model_config` as REST has it: protobuf-JSON with the original field names."""
+    document: dict[str, Any] = json_format.MessageToDict(
+        model_config(plane, name, version), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return document
+
+
+def statistics(plane: DataPlane, totals: Statistics, name: str = "", version: str = "") -> dict[str, Any]:
+    """Counts and times of ready versions: of one, of a model's, or of all; sums over the replicas of the pool."""
+    if name and (version or not plane.models.ready_versions(name)):
+        _servable(plane, name, version)
+    sums = totals.totals()
+    rows = [
+        _model_statistics(id, sums[id])
+        for id, _ in plane.models.servables()
+        if name in ("", id.name) and (not version or int(version) == id.version)
+    ]
+    return {"model_stats": rows}
+
+
+def repository_index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, str]]:
+    """Every model version found, with its state and, if something is wrong, why."""
+    rows = []
+    for row in plane.models.index():
+        if ready and row.state != "READY":
+            continue
+        document = {"name": row.name, "version": row.version, "state": row.state}
+        rows.append(
+            {key: value for key, value in document.items() if value} | ({"reason": row.reason} if row.reason else {})
+        )
+    return rows
+
+
+def model_ready(plane: DataPlane, name: str, version: str) -> bool:
+    """Whether a version (or, without one, any) can serve. Raises ModelNotFound for what is not in the repository."""
+    ready = plane.models.ready_versions(name)
+    if ready and (not version or (version.isdigit() and int(version) in ready)):
+        return True
+    rows = [row for row in plane.models.index() if row.name == name]
+    if not rows or (version and all(row.version not in ("", version) for row in rows)):
+        raise ModelNotFound(f"model {name[:100]!r}{f' version {version[:20]}' if version else ''} is not found")
+    return False
+
+
+def _servable(plane: DataPlane, name: str, version: str) -> Servable:
+    handle = plane.models.acquire(name, version)
+    handle.release()  # the document is made before anything else can run on this loop
+    return handle.servable
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype.value, "shape": list(spec.shape)}
+
+
+def _model_statistics(id: ModelId, counters: ModelCounters) -> dict[str, Any]:
+    cells = counters.cells
+    successes = cells[Cell.SUCCESSES]
+
+    def spent(cell: Cell, count: int = successes) -> dict[str, int]:
+        return {"count": count, "ns": cells[cell]}
+
+    return {
+        "name": id.name,
+        "version": str(id.version),
+        "last_inference": cells[Cell.LAST_INFERENCE_MS],
+        "inference_count": cells[Cell.ROWS],
+        "execution_count": cells[Cell.BATCHES],
+        "inference_stats": {
+            "success": spent(Cell.SUCCESS_NS),
+            "fail": spent(Cell.FAILURE_NS, cells[Cell.FAILURES]),
+            "queue": spent(Cell.QUEUE_NS),
+            "compute_input": spent(Cell.INPUT_NS),
+            "compute_infer": spent(Cell.INFER_NS),
+            "compute_output": spent(Cell.OUTPUT_NS),
+            "cache_hit": {"count": 0, "ns": 0},
+            "cache_miss": {"count": 0, "ns": 0},
+        },
+        "response_stats": {},
+        "batch_stats": [
+            {
+                "batch_size": rows,
+                "compute_input": {"count": batches, "ns": input_ns},
+                "compute_infer": {"count": batches, "ns": infer_ns},
+                "compute_output": {"count": batches, "ns": output_ns},
+            }
+            for rows, batches, input_ns, infer_ns, output_ns in counters.batch_table()
+        ],
+        "memory_usage": [],
+    }

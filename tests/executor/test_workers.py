@@ -1,0 +1,118 @@
+"""Calls into threads: results, failures, cancellation, and what is left of them."""
+
+import asyncio
+import gc
+import threading
+import weakref
+
+import pytest
+
+from executor.workers import Workers
+
+
+class Thing:
+    pass
+
+
+def run(scenario):
+    return asyncio.run(asyncio.wait_for(scenario, 10))
+
+
+def test_results_and_exceptions_come_back():
+    def function(argument):
+        if argument == "bad":
+            raise ValueError("no")
+        return threading.current_thread().name, argument
+
+    async def scenario():
+        workers = Workers(function, 1, "run m/1")
+        assert await workers.call("good") == ("run m/1 0", "good")
+        with pytest.raises(ValueError, match="no"):
+            await workers.call("bad")
+        assert await workers.call("again") == ("run m/1 0", "again")
+        workers.close()
+
+    run(scenario())
+
+
+def test_calls_run_side_by_side_up_to_the_count():
+    both = threading.Barrier(2, timeout=5)
+
+    async def scenario():
+        workers = Workers(lambda _: both.wait(), 2, "w")
+        await asyncio.gather(workers.call(1), workers.call(2))
+        workers.close()
+
+    run(scenario())
+
+
+def test_no_thread_before_the_first_call_and_none_after_close():
+    before = threading.active_count()
+
+    async def scenario():
+        workers = Workers(lambda x: x, 3, "w")
+        assert threading.active_count() == before
+        await workers.call(1)
+        assert threading.active_count() == before + 3
+        workers.close()
+        workers.close()
+        assert threading.active_count() == before
+
+    run(scenario())
+
+
+def test_a_cancelled_call_that_waits_never_begins_and_one_that_runs_finishes():
+    go, begun, finished = threading.Event(), threading.Event(), []
+
+    def function(argument):
+        begun.set()
+        assert go.wait(5)
+        finished.append(argument)
+
+    async def scenario():
+        workers = Workers(function, 1, "w")
+        running, waiting, last = workers.call("running"), workers.call("waiting"), workers.call("last")
+        await asyncio.to_thread(begun.wait, 5)
+        running.cancel()
+        waiting.cancel()
+        go.set()
+        await last
+        assert finished == ["running", "last"]
+        workers.close()
+
+    run(scenario())
+
+
+def test_an_idle_thread_keeps_nothing_alive():
+    async def scenario():
+        workers = Workers(lambda thing: Thing(), 1, "w")
+        given = Thing()
+        seen = weakref.ref(given)
+        made = weakref.ref(await workers.call(given))
+        del given
+        await asyncio.to_thread(lambda: None)
+        await workers.call(Thing())  # the thread has come back to its queue once more
+        gc.collect()
+        assert seen() is None
+        assert made() is None
+        workers.close()
+
+    run(scenario())
+
+
+def test_a_result_for_a_closed_loop_is_dropped():
+    go, begun = threading.Event(), threading.Event()
+
+    def function(_):
+        begun.set()
+        assert go.wait(5)
+
+    workers = Workers(function, 1, "w")
+
+    async def scenario():
+        workers.call(None)
+        await asyncio.to_thread(begun.wait, 5)
+
+    run(scenario())
+    go.set()
+    workers.close()

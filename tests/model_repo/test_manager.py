@@ -1,0 +1,458 @@
+import asyncio
+import logging
+
+import pytest
+from model_repo_fakes import PuppetLoader, idle, running, want
+
+from headrace.errors import LoadFailed, ModelNotFound, ModelNotReady
+from model_repo.handle import Handle
+from model_repo.index import IndexRow
+from model_repo.manager import Manager
+from model_repo.scan import Problem
+
+
+def ready(manager):
+    return [servable.tag for _, servable in manager.servables()]
+
+
+def serving(manager, name, version):
+    """What a request would be served by now."""
+    handle = manager.acquire(name, version)
+    handle.release()
+    return handle.servable.tag
+
+
+def shown(manager, name=None):
+    return [f"{row.name}/{row.version} {row.state}" for row in manager.index(name)]
+
+
+def test_a_wanted_version_is_loaded_and_found():
+    async def main():
+        loader = PuppetLoader()
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            assert shown(manager) == ["m/1 LOADING"]
+            await idle()
+            with pytest.raises(ModelNotReady, match="model 'm' is not ready: version 1 LOADING"):
+                manager.acquire("m", "")
+            loader.finish("m/1a")
+            await manager.settled()
+            assert shown(manager) == ["m/1 READY"]
+            assert manager.ready_versions("m") == [1]
+            for version in ("", "1", "01", "000000000000000001"):
+                handle = manager.acquire("m", version)
+                assert handle.servable is loader.made["m/1a"]
+                handle.release()
+
+    asyncio.run(main())
+
+
+def test_no_version_means_the_highest_ready_one():
+    async def main():
+        loader = PuppetLoader()
+        async with running(loader, loads_at_once=3) as manager:
+            manager.want(want("m/2 m/9 m/10"))
+            await idle()
+            assert loader.started == ["m/10a", "m/9a", "m/2a"]
+            for version, highest in ((2, 2), (10, 10), (9, 10)):
+                loader.finish(f"m/{version}a")
+                await idle()
+                assert serving(manager, "m", "") == f"m/{highest}a"
+            assert manager.ready_versions("m") == [2, 9, 10]
+            assert serving(manager, "m", "2") == "m/2a"
+
+    asyncio.run(main())
+
+
+def test_a_new_version_is_ready_before_the_old_one_leaves():
+    async def main():
+        loader = PuppetLoader()
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            await idle()
+            loader.finish("m/1a")
+            await manager.settled()
+            manager.want(want("m/2"))
+            await idle()
+            assert shown(manager) == ["m/1 READY", "m/2 LOADING"]
+            assert serving(manager, "m", "") == "m/1a"
+            handle = manager.acquire("m", "1")
+            loader.finish("m/2a")
+            await idle()
+            assert shown(manager) == ["m/1 UNLOADING", "m/2 READY"]
+            assert serving(manager, "m", "") == "m/2a"
+            with pytest.raises(ModelNotReady, match="version 1 UNLOADING"):
+                manager.acquire("m", "1")
+            handle.release()
+            await manager.settled()
+            assert shown(manager) == ["m/2 READY"]
+
+    asyncio.run(main())
+
+
+def test_unload_waits_for_the_last_handle():
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            await manager.settled()
+            first, second = manager.acquire("m", "1"), manager.acquire("m", "")
+            assert first is second, "a claim makes no object"
+            manager.want({})
+            await idle()
+            settled = asyncio.ensure_future(manager.settled())
+            first.release()
+            await idle()
+            assert second.servable.closed == 0
+            assert not settled.done()
+            assert shown(manager) == ["m/1 UNLOADING"]
+            servable = second.servable
+            second.release()
+            await settled
+            assert servable.closed == 1
+            assert shown(manager) == []
+            assert not hasattr(second, "servable"), "nothing keeps the model in memory"
+
+    asyncio.run(main())
+
+
+def test_reload_replaces_without_a_gap_and_without_mixing():
+    """Requests all the time, while the files change ten times: each one is served, and the old servable closes last."""
+
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            await manager.settled()
+            served, stop = [], False
+
+            async def client():
+                while not stop:
+                    handle = manager.acquire("m", "1")
+                    servable = handle.servable
+                    await asyncio.sleep(0)
+                    assert servable.closed == 0
+                    served.append(servable.spec.fingerprint)
+                    handle.release()
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(3):
+                    group.create_task(client())
+                for fingerprint in "bcdefghijk":
+                    await idle()
+                    manager.want(want(f"m/1{fingerprint}"))
+                    await manager.settled()
+                stop = True
+            assert served == sorted(served)
+            assert set(served) >= set("bcdefghij")
+            assert [tag for tag, one in loader.made.items() if not one.closed] == ["m/1k"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(LoadFailed("no such operator"), "no such operator"), (ValueError("5 < 7"), "ValueError: 5 < 7")],
+)
+def test_failed_reload_leaves_the_old_files_serving_and_is_not_tried_again(error, reason):
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        loader.failing["m/1b"] = error
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            await manager.settled()
+            for _ in range(3):
+                manager.want(want("m/1b"))
+                await manager.settled()
+            assert loader.started == ["m/1a", "m/1b"]
+            assert serving(manager, "m", "1") == "m/1a"
+            assert manager.index() == [IndexRow("m", "1", "READY", reason)]
+
+    asyncio.run(main())
+
+
+def test_failed_new_version_leaves_the_old_version_serving():
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        loader.failing["m/2a"] = LoadFailed("bad weights")
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            await manager.settled()
+            manager.want(want("m/2"))
+            await manager.settled()
+            assert serving(manager, "m", "") == "m/1a"
+            assert manager.index() == [
+                IndexRow("m", "1", "READY", ""),
+                IndexRow("m", "2", "UNAVAILABLE", "bad weights"),
+            ]
+            with pytest.raises(ModelNotReady, match=r"version 2 UNAVAILABLE \(bad weights\)"):
+                manager.acquire("m", "2")
+            manager.want(want("m/2b"))
+            await manager.settled()
+            assert ready(manager) == ["m/2b"]
+
+    asyncio.run(main())
+
+
+def test_retry_loads_again_what_failed_with_the_same_files():
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        loader.failing["m/1a"] = LoadFailed("out of memory")
+        async with running(loader) as manager:
+            manager.want(want("m/1 n/1"))
+            await manager.settled()
+            del loader.failing["m/1a"]
+            manager.retry("m")
+            await manager.settled("m")
+            assert ready(manager) == ["m/1a", "n/1a"]
+            assert loader.started == ["m/1a", "n/1a", "m/1a"]
+
+    asyncio.run(main())
+
+
+def test_a_broken_model_does_not_stop_others():
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        loader.failing["a/1a"] = RuntimeError("boom")
+        async with running(loader, loads_at_once=1) as manager:
+            manager.want(want("a/1 b/1"), [Problem("c", None, "c/config.yaml: unknown key 'x'")])
+            await manager.settled()
+            assert ready(manager) == ["b/1a"]
+            assert manager.index() == [
+                IndexRow("a", "1", "UNAVAILABLE", "RuntimeError: boom"),
+                IndexRow("b", "1", "READY", ""),
+                IndexRow("c", "", "UNAVAILABLE", "c/config.yaml: unknown key 'x'"),
+            ]
+            with pytest.raises(ModelNotReady, match="unknown key 'x'"):
+                manager.acquire("c", "1")
+
+    asyncio.run(main())
+
+
+def test_a_load_that_is_cancelled_from_within_is_a_failed_load():
+    async def main():
+        loader = PuppetLoader()
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            await idle()
+            loader.fail("m/1a", asyncio.CancelledError())
+            await manager.settled()
+            assert manager.index() == [IndexRow("m", "1", "UNAVAILABLE", "the load was cancelled")]
+
+    asyncio.run(main())
+
+
+def test_loads_at_once_are_limited_and_unloads_do_not_queue_behind_them():
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        async with running(loader, loads_at_once=2) as manager:
+            manager.want(want("z/1"))
+            await manager.settled()
+            loader.automatic = False
+            manager.want(want("a/1 b/1 c/1 d/1"))
+            await idle()
+            assert loader.started == ["z/1a", "a/1a", "b/1a"]
+            assert shown(manager) == ["a/1 LOADING", "b/1 LOADING", "c/1 LOADING", "d/1 LOADING"]
+            await manager.settled("z")
+            loader.finish("b/1a")
+            await idle()
+            assert loader.started[3:] == ["c/1a"]
+            manager.want(want("d/1"))  # c is loading and is dropped when it is done; d still has its turn
+            loader.finish("a/1a")
+            loader.finish("c/1a")
+            await idle()
+            loader.finish("d/1a")
+            await manager.settled()
+            assert ready(manager) == ["d/1a"]
+            assert {tag: one.closed for tag, one in loader.made.items()} == {
+                "z/1a": 1, "a/1a": 1, "b/1a": 1, "c/1a": 1, "d/1a": 0,
+            }  # fmt: skip
+
+    asyncio.run(main())
+
+
+def test_a_load_that_nobody_wants_any_more_is_never_served():
+    async def main():
+        loader = PuppetLoader()
+        async with running(loader) as manager:
+            manager.want(want("m/1a"))
+            await idle()
+            manager.want(want("m/1b"))
+            await idle()
+            assert loader.started == ["m/1a"], "one load of an id at a time"
+            loader.finish("m/1a")
+            await idle()
+            assert loader.made["m/1a"].closed == 1
+            assert manager.ready_versions("m") == []
+            loader.finish("m/1b")
+            await manager.settled()
+            assert ready(manager) == ["m/1b"]
+
+    asyncio.run(main())
+
+
+def test_loaded_does_not_wait_for_the_handles_on_what_leaves():
+    async def main():
+        async with running(PuppetLoader(automatic=True)) as manager:
+            manager.want(want("m/1"))
+            await manager.loaded("m")
+            handle = manager.acquire("m", "")
+            manager.want(want("m/1b"))
+            await manager.loaded("m")
+            assert serving(manager, "m", "") == "m/1b"
+            assert handle.servable.closed == 0
+
+    asyncio.run(main())
+
+
+def test_wanting_again_what_is_leaving_loads_it_again():
+    async def main():
+        async with running(PuppetLoader(automatic=True)) as manager:
+            manager.want(want("m/1"))
+            await manager.settled()
+            old = manager.acquire("m", "")
+            manager.want({})
+            await idle()
+            manager.want(want("m/1"))
+            await manager.loaded()
+            new = manager.acquire("m", "")
+            assert new.servable is not old.servable
+            assert shown(manager) == ["m/1 READY"]
+            old.release()
+            await manager.settled()
+            assert new.servable.closed == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "message"),
+    [
+        ("nobody", "", "model 'nobody' is not found"),
+        ("x" * 9999, "1", f"model '{'x' * 100}' is not found"),
+        ("m", "3", "model 'm' has no version 3; there is 1, 2"),
+        ("m", "0", "model 'm' has no version 0; there is 1, 2"),
+        ("m", "-1", "model 'm' has no version '-1': a version is a number"),
+        ("m", "1.0", "model 'm' has no version '1.0': a version is a number"),
+        ("m", " 1", "model 'm' has no version ' 1': a version is a number"),
+        ("m", "²", "model 'm' has no version '²': a version is a number"),
+        ("m", "latest", "model 'm' has no version 'latest': a version is a number"),
+        ("m", "9" * 5000, f"model 'm' has no version '{'9' * 100}': a version is a number"),
+    ],
+)
+def test_what_is_not_there_is_not_found_and_says_what_is(name, version, message):
+    async def main():
+        async with running(PuppetLoader(automatic=True)) as manager:
+            manager.want(want("m/1 m/2"))
+            await manager.settled()
+            with pytest.raises(ModelNotFound) as caught:
+                manager.acquire(name, version)
+            assert str(caught.value) == message
+
+    asyncio.run(main())
+
+
+def test_states_are_told_in_the_order_that_prevents_races(monkeypatch):
+    """READY is told after requests find the version, QUIESCING before they stop finding it."""
+    told = []
+
+    async def main():
+        async with running(PuppetLoader(automatic=True)) as manager:
+            route = Manager._route
+
+            def spy(self, name, joining=None):
+                joined = joining or ((handles := self._instances[name]) and handles[0])
+                told.append(("before routing", joined.life.state.name))
+                route(self, name, joining)
+                told.append(("after routing", joined.life.state.name))
+
+            monkeypatch.setattr(Manager, "_route", spy)
+            manager.want(want("m/1"))
+            await manager.settled()
+            manager.want({})
+            await manager.settled()
+
+    asyncio.run(main())
+    assert told == [
+        ("before routing", "LOADING"),
+        ("after routing", "LOADING"),
+        ("before routing", "QUIESCING"),
+        ("after routing", "QUIESCING"),
+    ]
+
+
+def test_close_unloads_everything_after_its_handles_and_ends_the_loop():
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        loader.failing["f/1a"] = LoadFailed("broken")
+        manager = Manager(loader)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            loop = group.create_task(manager.run())
+            manager.want(want("m/1 n/1 f/1"))
+            await manager.settled()
+            loader.automatic = False
+            manager.want(want("m/1 n/1 f/1 late/1"))
+            await idle()
+            handle = manager.acquire("m", "1")
+            closing = group.create_task(manager.close())
+            await idle()
+            assert (loader.made["m/1a"].closed, loader.made["n/1a"].closed) == (0, 1)
+            manager.want(want("m/1"))  # too late
+            with pytest.raises(ModelNotReady):
+                manager.acquire("m", "1")
+            handle.release()
+            await idle()
+            assert not closing.done(), "a load is under way, and what it makes must be closed"
+            loader.finish("late/1a")
+            await closing
+            await loop
+        assert all(one.closed == 1 for one in loader.made.values())
+        assert manager.index() == []
+
+    asyncio.run(main())
+
+
+def test_close_with_only_failures_or_nothing_ends_at_once():
+    async def main(wanted):
+        loader = PuppetLoader()
+        loader.failing["f/1a"] = LoadFailed("broken")
+        manager = Manager(loader)
+        await manager.close() if wanted is None else manager.want(wanted)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            group.create_task(manager.run())
+            await manager.settled()
+            await manager.close()
+
+    for wanted in (None, {}, want("f/1")):
+        asyncio.run(main(wanted))
+
+
+def test_a_servable_that_fails_to_close_is_gone_all_the_same(caplog):
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            await manager.settled()
+            loader.made["m/1a"].close_error = RuntimeError("stuck")
+            manager.want({})
+            await manager.settled()
+            manager.want(want("m/1"))
+            await manager.settled()
+            assert ready(manager) == ["m/1a"]
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(main())
+    assert "m/1 failed to close" in caplog.text
+
+
+def test_a_claim_released_twice_is_a_bug():
+    async def main():
+        async with running(PuppetLoader(automatic=True)) as manager:
+            manager.want(want("m/1"))
+            await manager.settled()
+            handle: Handle = manager.acquire("m", "")
+            handle.release()
+            with pytest.raises(AssertionError, match="m/1 released more often than acquired"):
+                handle.release()
+
+    asyncio.run(main())

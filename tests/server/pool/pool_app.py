@@ -1,0 +1,97 @@
+"""The application that the process tests run: answers "hello PID" by hand, with switches in the environment.
+
+GET / answers at once. GET /slow answers when the file POOL_RELEASE exists. POOL_SCENE picks a way to go wrong.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from headrace.errors import ConfigError
+
+SCENE = os.environ.get("POOL_SCENE", "")
+
+if SCENE == "cannot-import":
+    raise ImportError("onnxruntime is missing: install headrace[cpu] or headrace[gpu]")
+
+
+class Hello(asyncio.Protocol):
+    def __init__(self, application):
+        self.application = application
+        self.buffer = b""
+        self.answering = False
+        self.answered = 0
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.application.connections.add(self)
+
+    def data_received(self, data):
+        self.buffer += data
+        if b"\r\n\r\n" in self.buffer and not self.answering:
+            head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+            self.answering = True
+            if head.startswith(b"GET /slow"):
+                self.application.waiting.append(self)
+            else:
+                self.answer()
+
+    def answer(self):
+        self.answering = False
+        self.answered += 1
+        place = self.application.place
+        counts = ",".join(str(replica.connections) for replica in place.board.replicas())
+        body = b"hello %d ready=%d counts=%s" % (os.getpid(), place.board.pool_ready(), counts.encode())
+        close = b"Connection: close\r\n" if self.application.draining else b""
+        self.transport.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (close, len(body), body))
+        if self.application.draining:
+            self.transport.close()
+
+    def connection_lost(self, exc):
+        self.application.place.connection_closed()
+        self.application.connections.discard(self)
+        self.application.lost.set()
+
+
+class Application:
+    def __init__(self, config, place):
+        self.place = place
+        self.connections = set()
+        self.waiting = []
+        self.draining = False
+        self.lost = asyncio.Event()
+
+    async def load(self):
+        if SCENE == "bad-configuration":
+            raise ConfigError("model_repository: expected a folder, found '/nowhere'")
+        if SCENE == "dies-in-load":
+            os._exit(9)
+
+    def connection(self):
+        return Hello(self)
+
+    async def open_grpc(self):
+        pass
+
+    async def run(self):
+        if SCENE == "dies-after-ready" and self.place.index == 0:
+            while not self.place.board.pool_ready():  # noqa: ASYNC110 - another process sets it
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            os._exit(9)
+        release = Path(os.environ.get("POOL_RELEASE", "/nonexistent"))
+        while True:
+            await asyncio.sleep(0.01)
+            if self.waiting and release.exists():  # noqa: ASYNC240 - one stat call
+                self.waiting.pop().answer()
+
+    async def drain(self, grace_s):
+        sys.stderr.write(f"draining {os.getpid()}\n")
+        self.draining = True
+        for connection in list(self.connections):
+            if connection.answered and not connection.answering:
+                connection.transport.close()
+        while self.connections:
+            self.lost.clear()
+            await self.lost.wait()

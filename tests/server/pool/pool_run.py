@@ -1,0 +1,24 @@
+"""Runs a pool of `pool_app` in a process of its own. Arguments: replicas, HTTP port, drain grace in seconds."""
+
+import logging
+import sys
+
+from headrace.config import ServerConfig
+from headrace.errors import ConfigError
+from server.pool.supervisor import run_pool
+
+if __name__ == "__main__":
+    replicas, port, grace_s = sys.argv[1:]
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        config = ServerConfig(
+            model_repository=(),
+            host="127.0.0.1",
+            http_port=int(port),
+            grpc_port=0,
+            replicas=int(replicas),
+            drain_grace_s=float(grace_s),
+        )
+        sys.exit(run_pool(config, "pool_app:Application"))
+    except ConfigError as error:
+        sys.exit(str(error))

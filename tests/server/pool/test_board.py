@@ -1,0 +1,72 @@
+import itertools
+
+import pytest
+
+from server.pool.board import TRANSITIONS, Board, ReplicaStatus, State
+
+PATHS = {
+    State.DEAD: [],
+    State.STARTING: [State.STARTING],
+    State.READY: [State.STARTING, State.READY],
+    State.DRAINING: [State.STARTING, State.DRAINING],
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "board"
+
+
+def test_what_one_process_writes_another_reads(path):
+    written, read = Board.create(path, 2), Board.open(path)
+    written.seat(1, 4711)
+    written.advance(1, State.READY)
+    written.connection_opened(1)
+    written.latch_pool_ready()
+    assert read.pool_ready()
+    assert read.replicas() == [ReplicaStatus(0, State.DEAD, 0, 0, 0), ReplicaStatus(1, State.READY, 1, 4711, 1)]
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
+def test_state_moves_only_along_the_arrows(path, before, after):
+    board = Board.create(path, 1)
+    for state in PATHS[before]:
+        board.advance(0, state)
+    if after in TRANSITIONS[before]:
+        board.advance(0, after)
+        assert board.state(0) is after
+    else:
+        with pytest.raises(AssertionError):
+            board.advance(0, after)
+
+
+def test_pool_stays_ready_while_a_dead_replica_is_replaced(path):
+    board = Board.create(path, 1)
+    board.seat(0, 1)
+    board.latch_pool_ready()
+    board.advance(0, State.DEAD)
+    assert board.pool_ready()
+
+
+def test_replacement_starts_without_the_connections_of_the_dead(path):
+    board = Board.create(path, 1)
+    assert board.seat(0, 1) == 1
+    board.connection_opened(0)
+    board.advance(0, State.DEAD)
+    assert board.seat(0, 2) == 2
+    assert board.connections(0) == 0
+
+
+def test_only_ready_replicas_count_as_emptier(path):
+    board = Board.create(path, 3)
+    assert board.fewest_connections_elsewhere(0) is None
+    for index in range(3):
+        board.seat(index, index + 1)
+    board.advance(1, State.READY)
+    board.connection_opened(1)
+    assert board.fewest_connections_elsewhere(0) == 1
+    assert board.fewest_connections_elsewhere(1) is None
+    board.connection_closed(1)
+    assert board.fewest_connections_elsewhere(0) == 0
+    assert board.accepted_elsewhere(0) == 1
+    assert board.accepted_elsewhere(1) == 0
