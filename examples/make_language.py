@@ -3,7 +3,8 @@
 Receives `data/messages.tsv` (translated messages of web software), hands a logistic regression over hashed pairs,
 triples and quadruples of UTF-8 bytes to `graph.py`. Invariants: 1. Token 0 is padding, at the end of a text only:
 padded and unpadded it gets the same answer. 2. Any other INT64 is a token; bytes are what it was trained on. 3. Every
-fifth message is held out in all languages at once, so that no held-out text is a translation of a training text.
+fifth message is held out in all languages at once, so that no held-out text is a translation of a training text; nor
+is it the same as one but for case and punctuation.
 """
 
 from __future__ import annotations
@@ -41,12 +42,17 @@ Texts = list[tuple[str, int]]
 def split() -> tuple[Texts, Texts]:
     """Training and held-out texts with the index of their language; the same at every call."""
     _, *lines = (graph.HERE / "data" / "messages.tsv").read_text(encoding="utf-8").splitlines()
-    train: Texts = []
-    held_out: Texts = []
+    halves: tuple[Texts, Texts] = [], []
     for number, line in enumerate(lines):
-        texts = [(text, language) for language, text in enumerate(line.split("\t")) if text]
-        (held_out if number % 5 == 4 else train).extend(texts)
-    return train, held_out
+        halves[number % 5 == 4].extend((text, language) for language, text in enumerate(line.split("\t")) if text)
+    train = {letters(text): (text, language) for text, language in halves[0]}
+    held_out = {letters(text): (text, language) for text, language in halves[1]}
+    return list(train.values()), [example for key, example in held_out.items() if key not in train]
+
+
+def letters(text: str) -> str:
+    """What is left of a text without case, digits and punctuation."""
+    return "".join(filter(str.isalpha, text)).casefold()
 
 
 def tokens(texts: list[str]) -> npt.NDArray[np.int64]:

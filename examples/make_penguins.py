@@ -1,4 +1,4 @@
-"""Makes `models/penguins`: the species of a penguin from five inputs of four datatypes, strings among them.
+"""Makes `models/penguins`: the species of a penguin from six inputs of five datatypes, strings among them.
 
 Receives `data/penguins.csv` (344 penguins of Palmer Station), hands a logistic regression to `graph.py`. Invariants:
 1. An unknown island or sex ("" for not noted) is answered all the same, and shows in `in_range`. 2. Rows are
@@ -33,7 +33,7 @@ OUTPUTS: list[graph.Spec] = [
     ("unfamiliar", "INT64", ("batch",)),
     ("in_range", "BOOL", ("batch",)),
 ]
-SPECIES = ("Adelie", "Chinstrap", "Gentoo")
+LABELS = SPECIES = ("Adelie", "Chinstrap", "Gentoo")
 ISLANDS = ("Biscoe", "Dream", "Torgersen")
 SEXES = ("female", "male")
 

@@ -45,8 +45,9 @@ def read_signature(
     required, optional, results = session.get_inputs(), session.get_overridable_initializers(), session.get_outputs()
     axes: dict[str, tuple[Axis, ...]] = {arg.name: tuple(arg.shape) for arg in (*required, *optional, *results)}
     unranked: frozenset[str] = frozenset()
-    if any(not axes[arg.name] for arg in (*required, *results)):
-        unranked = without_rank(model_file)
+    shapeless = {arg.name for arg in (*required, *results) if not axes[arg.name]}
+    if shapeless:
+        unranked = without_rank(model_file) & shapeless
     for arg in required:
         if arg.name in unranked:
             if arg.name not in ranks:
@@ -83,7 +84,7 @@ def without_rank(model_file: Path) -> frozenset[str]:
         graph = onnx.load(str(model_file), load_external_data=False).graph
     except Exception:  # an .ort file: ONNX Runtime reads it, onnx does not; take [] for a scalar then
         return frozenset()
-    tensors = (*graph.input, *graph.output)
+    tensors = [each for each in (*graph.input, *graph.output) if each.type.HasField("tensor_type")]
     return frozenset(each.name for each in tensors if not each.type.tensor_type.HasField("shape"))
 
 

@@ -80,7 +80,7 @@ class ModelConfig(_Frozen):
 class ServerConfig(_Frozen):
     """Everything `headrace serve` may be told. Each field is a flag, a `HEADRACE_` variable and a key of the file."""
 
-    model_repository: tuple[Path, ...] = Field(description="Folders of models: NAME/VERSION/model.onnx.")
+    model_repository: tuple[Path, ...] = Field((), description="Folders of models: NAME/VERSION/model.onnx.")
     host: str = Field("0.0.0.0", description="Address to listen on.")
     http_port: int = Field(8000, ge=0, le=65535, description="REST port; 0 picks a free one.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
@@ -122,7 +122,7 @@ def _sentence(kind: type[BaseModel], item: dict[str, Any]) -> str:
         return f"unknown key {key!r}; {hint}"
     if item["type"] == "missing":
         return f"{key!r} is missing"
-    return f"{key!r}: {item['msg']}, found {item['input']!r}"
+    return f"{key!r}: {item['msg']}, found {repr(item['input'])[:80]}"
 
 
 def _keys_at(kind: type[BaseModel], path: list[str]) -> list[str]:

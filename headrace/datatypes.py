@@ -18,6 +18,8 @@ import numpy as np
 class Datatype(enum.Enum):
     """A V2 datatype. The value is the name on the wire."""
 
+    __hash__ = object.__hash__  # Enum's own hashes the name in Python: ten times as slow, and tables are keyed by this
+
     BOOL = "BOOL"
     UINT8 = "UINT8"
     UINT16 = "UINT16"

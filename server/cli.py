@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from click.core import ParameterSource
 
 import headrace
 from headrace.config import ServerConfig
@@ -20,8 +21,14 @@ from server.options import ENVIRONMENT, merge, with_options
 
 USAGE = 2
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=headrace.__doc__)
 PACKAGES = ("headrace", "batcher", "executor", "model_repo", "server", "loadtest")
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Headrace serves ONNX models over REST and gRPC.",
+)
 
 
 def main() -> None:
@@ -29,19 +36,25 @@ def main() -> None:
     app()
 
 
-@app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Headrace serves ONNX models over REST and gRPC."""
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         typer.echo(f"headrace {headrace.__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 @app.command()
 @with_options
 def serve(
+    context: typer.Context,
     directories: Annotated[list[Path] | None, typer.Argument(metavar="DIR...", help="Model repositories.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file of the options below.", envvar=f"{ENVIRONMENT}CONFIG")
@@ -49,7 +62,9 @@ def serve(
     **given: Any,
 ) -> None:
     """Serve model repositories until SIGTERM."""
-    given["model_repository"] = [*(directories or ()), *(given["model_repository"] or ())]
+    if directories:
+        flagged = context.get_parameter_source("model_repository") is ParameterSource.COMMANDLINE
+        given["model_repository"] = [*directories, *(given["model_repository"] if flagged else ())]
     try:
         _one_place()
         settings = merge(given, config)

@@ -27,7 +27,7 @@ def options() -> list[inspect.Parameter]:
             f"--{name.replace('_', '-')}",
             help=field.description,
             envvar=f"{ENVIRONMENT}{name.upper()}",
-            show_default=False if field.is_required() else _shown(field.default),
+            show_default=str(field.default) if field.default != () else False,
         )
         kind: Any = list[str] if get_origin(field.annotation) is tuple else str
         parameters.append(
@@ -40,9 +40,11 @@ def options() -> list[inspect.Parameter]:
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Replace the `**given` of a typer command by the options."""
-    signature = inspect.signature(command)
+    signature = inspect.signature(command, eval_str=True)
     kept = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    command.__signature__ = signature.replace(parameters=[*kept, *options()])  # type: ignore[attr-defined]
+    parameters = [*kept, *options()]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 
 
@@ -51,7 +53,7 @@ def merge(given: dict[str, Any], file: Path | None) -> ServerConfig:
     values: dict[str, Any] = {}
     if file is not None:
         values = _read(file)
-        parse(ServerConfig, {"model_repository": (), **values}, f"configuration file {file}")
+        parse(ServerConfig, values, f"configuration file {file}")
     values |= {name: value for name, value in given.items() if value not in (None, [], ())}
     return parse(ServerConfig, values, "flags and environment" if file is None else f"flags, environment and {file}")
 
@@ -66,7 +68,3 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"configuration file {file} must be a mapping of options, found {type(document).__name__}")
     return document
-
-
-def _shown(default: object) -> str | bool:
-    return str(default) if default not in ((), None) else False

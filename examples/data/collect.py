@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 LANGUAGES = ("cs", "de", "en", "es", "fi", "fr", "it", "nl", "pl", "pt", "sv", "tr")
 LEAST_LANGUAGES = 8
 CHARACTERS = range(16, 201)
-NOT_PROSE = re.compile(r"%\(\w+\)[sdif]|%[sdif]|\{\w*\}|<[^>]*>|&#?\w+;|https?://\S+")
+NOT_PROSE = re.compile(r"""["'“„«]?(?:%\(\w+\)[sdif]|%[sdif]|\{\w*\}|<[^>]*>|&#?\w+;|https?://\S+)["'”“»]?""")
 CATALOGUES = (("django", "pt"), ("wagtail", "pt_PT"))
 """Package, and the folder in which it keeps European Portuguese."""
 PENGUIN_COLUMNS = {

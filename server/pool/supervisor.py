@@ -15,6 +15,7 @@ import contextlib
 import logging
 import signal
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +40,13 @@ STANDBY_AGAIN_S = 5.0
 _log = logging.getLogger("headrace.pool")
 
 
-def run_pool(config: ServerConfig, application: str = "server.application:Application") -> ExitCode:
+OnReady = Callable[[int, int], None]
+"""Called once, with the HTTP and the gRPC port, when every replica serves."""
+
+
+def run_pool(
+    config: ServerConfig, application: str = "server.application:Application", on_ready: OnReady | None = None
+) -> ExitCode:
     """Serve until told to stop. `application` is the dotted path of a ReplicaApplication. Call in the main thread.
 
     Raises ConfigError if an address cannot be taken: nothing has been started then.
@@ -47,7 +54,7 @@ def run_pool(config: ServerConfig, application: str = "server.application:Applic
     replicas = usable_cores() if config.replicas == "auto" else config.replicas
     if replicas < 1:
         raise ConfigError(f"replicas: expected 'auto' or at least 1, found {replicas}")
-    return asyncio.run(Supervisor(config, replicas, application).run())
+    return asyncio.run(Supervisor(config, replicas, application, on_ready).run())
 
 
 @dataclass(slots=True)
@@ -98,7 +105,10 @@ _Event = _Signal | _Said | _Ended | _RestartDue | _StandbyDue | _GraceOver
 class Supervisor:
     """One pool, run once."""
 
-    def __init__(self, config: ServerConfig, replicas: int, application: str) -> None:
+    def __init__(
+        self, config: ServerConfig, replicas: int, application: str, on_ready: OnReady | None = None
+    ) -> None:
+        self._on_ready = on_ready
         self._config = config
         self._application = application
         self._places = [_Place(index) for index in range(replicas)]
@@ -211,6 +221,8 @@ class Supervisor:
             if not self._board.pool_ready():
                 self._board.latch_pool_ready()
                 _log.info("ready: all %d replicas serve", len(self._places))
+                if self._on_ready is not None:
+                    self._on_ready(self._http_port, self._grpc_port)
             self._events.put_nowait(_StandbyDue())
 
     def _ended(self, child: Child, code: int) -> None:

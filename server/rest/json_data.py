@@ -53,10 +53,7 @@ _PARSERS: dict[Datatype, tuple[msgspec.json.Decoder[list[Any]], str]] = {
     Datatype.FP64: (_FLOATS, "d"),
     Datatype.BYTES: (_STRINGS, ""),
 }
-"""Per datatype: the strict JSON parser and the struct code of one element."""
-
-NO_JSON = (Datatype.FP16, Datatype.BF16)
-"""Datatypes that travel as binary data only."""
+"""Per datatype: the strict JSON parser and the struct code of one element. FP16 and BF16 travel as binary data only."""
 
 
 def from_json(tensor: str, datatype: Datatype, shape: list[int], data: msgspec.Raw | list[Any]) -> Array:
@@ -64,10 +61,11 @@ def from_json(tensor: str, datatype: Datatype, shape: list[int], data: msgspec.R
 
     BadRequest names the tensor, what was expected and found.
     """
-    if datatype in NO_JSON:
+    parser = _PARSERS.get(datatype)
+    if parser is None:
         raise BadRequest(f"tensor {tensor!r} is {datatype.value}, which has no JSON form: send it as binary data")
     dims = checked_shape(tensor, shape)
-    decoder, code = _PARSERS[datatype]
+    decoder, code = parser
     if isinstance(data, list):
         values = data
     else:
@@ -91,12 +89,12 @@ def from_json(tensor: str, datatype: Datatype, shape: list[int], data: msgspec.R
 
 def to_json(output: str, datatype: Datatype, array: Array) -> Any:
     """`array` as something orjson writes as a flat list. BadRequest for datatypes without a JSON form."""
-    if datatype in NO_JSON:
+    if datatype not in _PARSERS:
         raise BadRequest(
             f"output {output!r} is {datatype.value}, which has no JSON form: ask for it as binary data"
             ' ("binary_data": true)'
         )
-    return array.ravel().tolist() if datatype is Datatype.BYTES else np.ascontiguousarray(array).reshape(-1)
+    return array.ravel().tolist() if datatype is Datatype.BYTES else array.ravel()
 
 
 def _flat(tensor: str, values: list[Any], dims: tuple[int, ...]) -> list[Any]:

@@ -77,6 +77,18 @@ def test_input_of_unknown_rank_needs_a_declaration(read):
     assert signature.unranked == {"y"}
 
 
+def test_a_shape_that_the_runtime_infers_stands_although_the_file_has_none(read):
+    tensor = onnx_models.tensor
+    inferred = onnx_models.model(
+        [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0)],
+        [tensor("x", shape=("n", 3))],
+        [tensor("y", shape=None), tensor("total", shape=())],
+    )
+    signature = read(inferred)
+    assert [spec.shape for spec in signature.outputs] == [(-1, 3), ()]
+    assert signature.unranked == frozenset()
+
+
 def test_unknown_output_ranks_are_what_a_run_shows():
     outputs = (TensorSpec("a", Datatype.FP32, (), labels=("l",)), TensorSpec("b", Datatype.FP32, (2,)))
     assert with_observed_ranks(outputs, {"a"}, {"a": 3, "b": 1}) == (
