@@ -18,6 +18,7 @@ from executor.failures import run_failed
 from executor.metadata import PLATFORM, read_signature, with_observed_ranks
 from executor.onnx_executor import OnnxExecutor
 from executor.probe import probe
+from executor.providers import CPU
 from executor.runners import Runner, runner_for
 from executor.sessions import open_session
 from executor.threads import threads_per_session, usable_cores
@@ -52,7 +53,7 @@ def load_model(
     Raises LoadFailed with a sentence fit for the repository index.
     """
     started = time.perf_counter()
-    threads = threads_per_session(config.instances.threads, usable_cores(), replicas)
+    threads = threads_per_session(config.instances.threads, usable_cores(), replicas * config.instances.count)
     session = open_session(id, model_file, config.execution_providers, threads)
     ranks = {spec.name: len(spec.shape) for spec in declared_inputs}
     signature = read_signature(id, model_file, session, labels, ranks)
@@ -82,7 +83,8 @@ def load_model(
         "batchable" if verdict.batchable else "not batchable",
         verdict.reason,
     )
-    return LoadedModel(metadata, OnnxExecutor(id, runners, verdict.runs))
+    clock = time.thread_time if session.get_providers() == [CPU] else time.perf_counter
+    return LoadedModel(metadata, OnnxExecutor(id, runners, verdict.runs, clock))
 
 
 def warm_up(id: ModelId, runner: Runner, inputs: Mapping[str, Array]) -> None:

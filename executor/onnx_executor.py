@@ -2,6 +2,8 @@
 
 Receives batches from the batcher through `Executor.run`, hands them to a free session's runner. Which side a run takes
 is learnt (`pace`), not configured: handing a run to a thread and back costs some 35 us and a turn of the loop.
+What is learnt is the computing time, on a clock that stands still while another thread has the core or the
+interpreter: by the wall clock, a run in a thread waits for the busy loop and would never be found cheap again.
 Invariants: 1. A session runs one batch at a time, also after a cancelled `run`, whose batch finishes unseen. 2. `pace`
 is touched by the event loop only. 3. No thread exists before the first run that needs one.
 """
@@ -9,7 +11,7 @@ is touched by the event loop only. 3. No thread exists before the first run that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from time import perf_counter
 
@@ -22,10 +24,21 @@ from headrace.requests import Array
 
 
 class OnnxExecutor:
-    """`executor.protocol.Executor` over one runner (session) per slot. `known` are (elements, seconds) of past runs."""
+    """`headrace.executor.Executor` over one runner (session) per slot. `known` are (elements, seconds) of past runs.
 
-    def __init__(self, model: ModelId, runners: Sequence[Runner], known: Iterable[tuple[int, float]] = ()) -> None:
+    `clock` measures a run on its own thread: `time.thread_time` where the CPU computes, and the wall clock where a
+    device does.
+    """
+
+    def __init__(
+        self,
+        model: ModelId,
+        runners: Sequence[Runner],
+        known: Iterable[tuple[int, float]] = (),
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
         self.slots = len(runners)
+        self._clock = clock
         self._model = model
         self._pace = Pace()
         for work, seconds in known:
@@ -46,9 +59,9 @@ class OnnxExecutor:
             except Empty:  # held by a cancelled run: its thread is the one to wait in
                 pass
             else:
-                started = perf_counter()
+                started = self._clock()
                 outputs = self._call(runner, inputs)
-                self._pace.record(work, perf_counter() - started)
+                self._pace.record(work, self._clock() - started)
                 return outputs
         outputs, seconds = await self._workers.call(inputs)
         self._pace.record(work, seconds)
@@ -60,9 +73,9 @@ class OnnxExecutor:
 
     def _timed(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], float]:
         runner = self._free.get()
-        started = perf_counter()
+        started = self._clock()
         outputs = self._call(runner, inputs)
-        return outputs, perf_counter() - started
+        return outputs, self._clock() - started
 
     def _call(self, runner: Runner, inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:

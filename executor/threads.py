@@ -17,9 +17,9 @@ _V1_MOUNTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 ReadText = Callable[[PurePosixPath], str | None]
 
 
-def threads_per_session(configured: int, cores: int, replicas: int) -> int:
-    """Intra-op threads: what is configured, or an even share of the cores, at least one."""
-    return configured or max(1, cores // replicas)
+def threads_per_session(configured: int, cores: int, sessions: int) -> int:
+    """Intra-op threads: what is configured, or an even share of the cores among all replicas' sessions of the model."""
+    return configured or max(1, cores // sessions)
 
 
 def cores(affinity: int, quotas: Iterable[float]) -> int:

@@ -44,7 +44,7 @@ class Instances(_Frozen):
 
     count: int = Field(1, ge=1, le=64, description="Sessions per replica: batches of this model that may run at once.")
     threads: int = Field(
-        0, ge=0, le=1024, description="Intra-op threads per session; 0 divides the usable cores among the replicas."
+        0, ge=0, le=1024, description="Intra-op threads per session; 0 divides the usable cores among all sessions."
     )
 
 

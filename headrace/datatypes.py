@@ -35,6 +35,8 @@ class Datatype(enum.Enum):
     BF16 = "BF16"
     BYTES = "BYTES"
 
+    wire: str
+    """The value, as a plain attribute: Enum's own `value` is two calls in Python."""
     numpy: np.dtype[Any]
     """In-memory dtype, little-endian; `object` for BYTES."""
     onnx: str
@@ -67,6 +69,7 @@ _ROWS: dict[Datatype, tuple[Any, str]] = {
 _FLOATS = frozenset({Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16})
 
 for _datatype, (_numpy, _onnx) in _ROWS.items():
+    _datatype.wire = _datatype.value
     _datatype.numpy = np.dtype(_numpy)
     _datatype.onnx = _onnx
     _datatype.item_bytes = 0 if _datatype is Datatype.BYTES else _datatype.numpy.itemsize

@@ -22,7 +22,9 @@ class RequestCheck:
         self._model = metadata.id.name
         self._batchable = metadata.batchable
         self._specs = {spec.name: spec for spec in metadata.inputs}
-        self._expected = {spec.name: (spec.datatype.numpy, len(spec.shape), _fixed_tail(spec)) for spec in metadata.inputs}
+        self._expected = {
+            spec.name: (spec.datatype.numpy, len(spec.shape), _fixed_tail(spec)) for spec in metadata.inputs
+        }
         self._required = [spec.name for spec in metadata.inputs if not spec.optional]
         self._outputs = {spec.name for spec in metadata.outputs}
         self._one_key = all(-1 not in spec.shape[1:] and not spec.optional for spec in metadata.inputs)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.core import ParameterSource
 
 import headrace
 from headrace.config import ServerConfig
@@ -63,7 +62,8 @@ def serve(
 ) -> None:
     """Serve model repositories until SIGTERM."""
     if directories:
-        flagged = context.get_parameter_source("model_repository") is ParameterSource.COMMANDLINE
+        source = context.get_parameter_source("model_repository")
+        flagged = source is not None and source.name == "COMMANDLINE"
         given["model_repository"] = [*directories, *(given["model_repository"] if flagged else ())]
     try:
         _one_place()

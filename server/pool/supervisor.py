@@ -105,9 +105,7 @@ _Event = _Signal | _Said | _Ended | _RestartDue | _StandbyDue | _GraceOver
 class Supervisor:
     """One pool, run once."""
 
-    def __init__(
-        self, config: ServerConfig, replicas: int, application: str, on_ready: OnReady | None = None
-    ) -> None:
+    def __init__(self, config: ServerConfig, replicas: int, application: str, on_ready: OnReady | None = None) -> None:
         self._on_ready = on_ready
         self._config = config
         self._application = application

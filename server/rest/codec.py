@@ -10,14 +10,14 @@ tensors in the order of the JSON, `Inference-Header-Content-Length` tells where 
 
 from __future__ import annotations
 
-import json
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
 import orjson
 
-from headrace.datatypes import BY_NUMPY, Datatype
+from headrace.datatypes import BY_NAME, BY_NUMPY, Datatype
 from headrace.errors import BadRequest
 from headrace.models import ModelMetadata
 from headrace.requests import Array, InferRequest, InferResponse, RequestedOutput
@@ -71,7 +71,7 @@ def decode(model: str, version: str, body: bytes, header_length: int | None = No
         name = item.name
         if name in inputs:
             raise BadRequest(f"input {name!r} is given twice")
-        datatype = datatype_named(name, item.datatype)
+        datatype = BY_NAME.get(item.datatype) or datatype_named(name, item.datatype)
         size = item.parameters.get("binary_data_size") if item.parameters else None
         if size is None:
             if item.data is msgspec.UNSET:
@@ -131,29 +131,36 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[bytes, int |
     Raises BadRequest if an output was asked for in a form that it does not have.
     """
     binary: list[bytes] = []
+    outputs: list[bytes] = []
     wishes = {} if request.outputs is None else {wish.name: wish.binary for wish in request.outputs}
-    outputs = []
     for name, array in response.outputs.items():
-        datatype = BY_NUMPY[array.dtype]
-        output: dict[str, Any] = {"name": name, "datatype": datatype.value, "shape": array.shape}
         wish = wishes.get(name)
+        opening = _opening_of_output(name, array.dtype, array.shape)
         if request.binary_output if wish is None else wish:
             data = to_raw(array)
             binary.append(data)
-            output["parameters"] = {"binary_data_size": len(data)}
+            outputs.append(b'%b,"parameters":{"binary_data_size":%d}}' % (opening, len(data)))
         else:
-            output["data"] = to_json(name, datatype, array)
-        outputs.append(output)
-    message: dict[str, Any] = {"model_name": response.model.name, "model_version": str(response.model.version)}
+            outputs.append(b'%b,"data":%b}' % (opening, to_json(name, array)))
+    opening = _opening_of_answer(response.model.name, response.model.version)
     if response.id:
-        message["id"] = response.id
+        opening += b',"id":' + orjson.dumps(response.id)
     if response.parameters:
-        message["parameters"] = response.parameters
-    message["outputs"] = outputs
-    head = orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)
-    if b"null" in head and any(_unfinite(output.get("data")) for output in outputs):
-        head = _with_unfinite(message)
+        opening += b',"parameters":' + orjson.dumps(response.parameters)
+    head = b'%b,"outputs":[%b]}' % (opening, b",".join(outputs))
     return (head, None) if not binary else (b"".join((head, *binary)), len(head))
+
+
+@lru_cache(maxsize=4096)
+def _opening_of_answer(model: str, version: int) -> bytes:
+    """The object up to what differs from answer to answer."""
+    return orjson.dumps({"model_name": model, "model_version": str(version)})[:-1]
+
+
+@lru_cache(maxsize=4096)
+def _opening_of_output(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """The object of one output up to its data."""
+    return orjson.dumps({"name": name, "datatype": BY_NUMPY[dtype].wire, "shape": shape})[:-1]
 
 
 def _parse(head: bytes | memoryview) -> _Message[Any]:
@@ -212,20 +219,3 @@ def _whole(what: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise BadRequest(f"parameter {what} is a whole number of 0 or more, found {value!r}")
     return value
-
-
-def _unfinite(data: Any) -> bool:
-    return isinstance(data, np.ndarray) and data.dtype.kind == "f" and not np.isfinite(data).all()
-
-
-def _with_unfinite(message: dict[str, Any]) -> bytes:
-    """JSON with the tokens NaN, Infinity and -Infinity, as TensorFlow Serving and Python write them.
-
-    orjson writes null for all three, which loses what the model said.
-    """
-    for output in message["outputs"]:
-        if isinstance(output.get("data"), np.ndarray):
-            output["data"] = [
-                json.loads(str(value)) if np.isfinite(value) else float(value) for value in output["data"]
-            ]
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()

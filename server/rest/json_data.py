@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import orjson
 
-from headrace.datatypes import Datatype
+from headrace.datatypes import BY_NUMPY, Datatype
 from headrace.errors import BadRequest
 from headrace.requests import Array
 from server.wire import array_over, checked_shape, shaped
@@ -87,14 +88,30 @@ def from_json(tensor: str, datatype: Datatype, shape: list[int], data: msgspec.R
     return array_over(tensor, dims, datatype, packed)
 
 
-def to_json(output: str, datatype: Datatype, array: Array) -> Any:
-    """`array` as something orjson writes as a flat list. BadRequest for datatypes without a JSON form."""
+def to_json(output: str, array: Array) -> bytes:
+    """`array` as a flat JSON list. BadRequest for datatypes without a JSON form.
+
+    What is not finite becomes the tokens NaN, Infinity and -Infinity, as TensorFlow Serving and Python write them:
+    null would lose what the model said.
+    """
+    datatype = BY_NUMPY[array.dtype]
+    if datatype is Datatype.BYTES:
+        return orjson.dumps(array.ravel().tolist())
     if datatype not in _PARSERS:
         raise BadRequest(
             f"output {output!r} is {datatype.value}, which has no JSON form: ask for it as binary data"
             ' ("binary_data": true)'
         )
-    return array.ravel().tolist() if datatype is Datatype.BYTES else array.ravel()
+    text = orjson.dumps(array.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
+    return text if b"null" not in text else _with_tokens(array, text)
+
+
+def _with_tokens(array: Array, text: bytes) -> bytes:
+    values = text[1:-1].split(b",")
+    for index in np.flatnonzero(~np.isfinite(array.ravel())):
+        value = array.flat[index]
+        values[index] = b"NaN" if np.isnan(value) else b"Infinity" if value > 0 else b"-Infinity"
+    return b"[%b]" % b",".join(values)
 
 
 def _flat(tensor: str, values: list[Any], dims: tuple[int, ...]) -> list[Any]:

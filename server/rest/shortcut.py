@@ -5,8 +5,9 @@
 
 Subclass of uvicorn's protocol class, whose parser, pipelining and ASGI cycle it keeps. What is unusual (chunked,
 Expect, Upgrade, compressed, HTTP/1.0, Connection: close, pipelined behind an unanswered request, escaped or unknown
-URL) falls through; answers are the same both ways. Invariants: 1. at most one Turn is unanswered per connection, so answers keep
-their order. 2. A client that goes away (end of stream included) cancels its Turn. 3. A client that does not read its
+URL) falls through; answers are the same both ways. A head that was found plain is remembered, and the next one with
+the same bytes does not go through the parser at all. Invariants: 1. At most one Turn is unanswered per connection, so
+answers keep their order. 2. A client that goes away (end of stream included) cancels its Turn. 3. A client that does not read its
 answers is not read from.
 """
 
@@ -117,7 +118,8 @@ class ShortCut(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         end = data.find(b"\r\n\r\n") + 4
-        if self.idle:
+        cycle = self.cycle
+        if not self._receiving and (cycle is None or cycle.response_complete):
             known = self.site.heads.get(data[:end])
             if known is not None and known.length == len(data):
                 self._since = self.site.now

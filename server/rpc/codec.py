@@ -48,7 +48,7 @@ def encode(response: InferResponse) -> Message:
         encode_parameters(response.parameters, message.parameters)
     raw = message.raw_output_contents
     for name, array in response.outputs.items():
-        message.outputs.add(name=name, datatype=BY_NUMPY[array.dtype].value, shape=array.shape)
+        message.outputs.add(name=name, datatype=BY_NUMPY[array.dtype].wire, shape=array.shape)
         raw.append(to_raw(array))
     return message
 

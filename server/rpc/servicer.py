@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2 as pb
 
-from headrace.errors import ModelNotFound, NotSupported
+from headrace.errors import ModelNotFound, NotSupported, ServingError
 from server import v2
 from server.dataplane import DataPlane
 from server.rpc.calls import Remaining, Streaming, Unary
@@ -24,7 +24,9 @@ from server.statistics import Statistics
 NAME = "inference.GRPCInferenceService"
 
 _NO_CONTROL = "this server does not load or unload models over gRPC: it serves what its model repository holds"
-_NO_SHARED_MEMORY = "this server has no shared memory regions: send tensors in the message, raw_input_contents is fastest"
+_NO_SHARED_MEMORY = (
+    "this server has no shared memory regions: send tensors in the message, raw_input_contents is fastest"
+)
 _NO_TRACING = "this server has no request tracing"
 _NO_LOG_SETTINGS = "this server's logging is set when it starts (log_level, log_format), not while it runs"
 _NOT_SUPPORTED = {
@@ -69,7 +71,11 @@ class Servicer:
         self._streams.drain()
 
     async def _infer(self, message: Message, remaining: Remaining) -> Message:
-        request = decode(message)
+        try:
+            request = decode(message)
+        except ServingError as error:
+            self._dataplane.refused(error)
+            raise
         left_s = remaining()
         if left_s is not None:
             left_us = max(1, int(left_s * 1e6))
