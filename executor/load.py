@@ -36,6 +36,8 @@ class LoadedModel:
 
     metadata: ModelMetadata
     executor: OnnxExecutor
+    providers: tuple[str, ...]
+    """Full names of the execution providers in force, the preferred one first."""
 
 
 def load_model(
@@ -83,8 +85,9 @@ def load_model(
         "batchable" if verdict.batchable else "not batchable",
         verdict.reason,
     )
-    clock = time.thread_time if session.get_providers() == [CPU] else time.perf_counter
-    return LoadedModel(metadata, OnnxExecutor(id, runners, verdict.runs, clock))
+    providers = tuple(session.get_providers())
+    clock = time.thread_time if providers == (CPU,) else time.perf_counter
+    return LoadedModel(metadata, OnnxExecutor(id, runners, verdict.runs, clock), providers)
 
 
 def warm_up(id: ModelId, runner: Runner, inputs: Mapping[str, Array]) -> None:

@@ -30,6 +30,10 @@ class Servable:
 
     metadata: ModelMetadata
     config: ModelConfig
+    model_file: str
+    """Its name, without the folder."""
+    providers: tuple[str, ...]
+    """Execution providers in force, the preferred one first."""
     max_batch_rows: int
     check: RequestCheck
     batcher: Batcher
@@ -67,4 +71,14 @@ async def load_servable(spec: VersionSpec, replicas: int, open_counters: OpenCou
         batched=metadata.batchable,
     )
     batcher.start()
-    return Servable(metadata, spec.config, max_batch_rows, RequestCheck(metadata), batcher, loaded.executor, counters)
+    return Servable(
+        metadata=metadata,
+        config=spec.config,
+        model_file=spec.model_file.name,
+        providers=loaded.providers,
+        max_batch_rows=max_batch_rows,
+        check=RequestCheck(metadata),
+        batcher=batcher,
+        executor=loaded.executor,
+        counters=counters,
+    )

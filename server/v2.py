@@ -24,6 +24,7 @@ from server.statistics import Statistics
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 """What this server speaks beyond the core, by Triton's names. `model_repository` is the index for now."""
 
+_ON_CPU = ("CPUExecutionProvider", "OpenVINOExecutionProvider")
 _TYPES = {datatype: f"TYPE_{datatype.value}" for datatype in Datatype} | {Datatype.BYTES: "TYPE_STRING"}
 
 
@@ -55,7 +56,7 @@ def model_config(plane: DataPlane, name: str, version: str) -> model_config_pb2.
         platform=metadata.platform,
         backend="onnxruntime",
         max_batch_size=servable.max_batch_rows if batched else 0,
-        default_model_filename="model.onnx",
+        default_model_filename=servable.model_file,
     )
     for spec in metadata.inputs:
         message.input.add(
@@ -80,16 +81,32 @@ def model_config(plane: DataPlane, name: str, version: str) -> model_config_pb2.
         message.version_policy.latest.num_versions = policy.latest
     if batched:
         message.dynamic_batching.max_queue_delay_microseconds = round(config.batching.max_queue_delay_ms * 1e3)
-    message.instance_group.add(name=f"{name}_0", count=config.instances.count, kind="KIND_CPU")
+    kind = "KIND_CPU" if servable.providers[0] in _ON_CPU else "KIND_GPU"
+    message.instance_group.add(name=f"{name}_0", count=config.instances.count, kind=kind)
     return message
 
 
 def model_config_json(plane: DataPlane, name: str, version: str) -> dict[str, Any]:
     """`model_config` as REST has it: protobuf-JSON with the original field names."""
+    message = model_config(plane, name, version)
     document: dict[str, Any] = json_format.MessageToDict(
-        model_config(plane, name, version), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    _whole_numbers(document, message.DESCRIPTOR)
     return document
+
+
+def _whole_numbers(document: dict[str, Any], descriptor: Any) -> None:
+    """protobuf-JSON writes 64-bit integers as strings; Triton writes numbers, and so does everyone who reads them."""
+    for field in descriptor.fields:
+        value = document.get(field.name)
+        if not value:
+            continue
+        if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_UINT64):
+            document[field.name] = [int(each) for each in value] if isinstance(value, list) else int(value)
+        elif field.message_type and not field.message_type.GetOptions().map_entry:
+            for each in value if isinstance(value, list) else (value,):
+                _whole_numbers(each, field.message_type)
 
 
 def statistics(plane: DataPlane, totals: Statistics, name: str = "", version: str = "") -> dict[str, Any]:
