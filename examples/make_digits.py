@@ -31,10 +31,10 @@ def split() -> list[npt.NDArray[Any]]:
     return list(parts)
 
 
-def make() -> onnx.ModelProto:
-    """Train, and write the weights down as an ONNX graph."""
+def make(enough: float = 1e-4) -> onnx.ModelProto:
+    """Train until the loss falls by less than `enough`, and write the weights down as an ONNX graph."""
     pixels, _, digits, _ = split()
-    network = MLPClassifier(hidden_layer_sizes=(128,), alpha=0.01, max_iter=400, random_state=0)
+    network = MLPClassifier(hidden_layer_sizes=(128,), alpha=0.01, max_iter=400, tol=enough, random_state=0)
     with threadpool_limits(1):
         network.fit(pixels / BRIGHTEST, digits)
     weights = {"brightest": BRIGHTEST.reshape(1)}

@@ -81,6 +81,7 @@ class Application:
         await self._models.loaded()
         gc.collect()
         gc.freeze()  # what is loaded by now stays: full collections need not walk it
+        gc.set_threshold(50_000, 20, 100)  # requests make no cycles; the default looks for them every other batch
 
     def connection(self) -> ShortCut:
         """A protocol for one accepted connection."""

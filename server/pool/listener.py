@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from server.pool.board import Board
 
-PATIENCE = (2, 1, 0)
+PATIENCE = (4, 2, 1, 0)
 """Ticks that a fuller replica waits for the emptier ones, by how many waits in a row were in vain."""
 TICK_S = 0.001
 PAUSE_S = 0.1

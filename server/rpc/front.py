@@ -39,7 +39,7 @@ class GrpcFront:
         self._servicer = servicer.Servicer(dataplane, statistics, ready)
         self._health = health.Health(ready)
         self._options = _options(max_body_bytes, keep_alive_s)
-        self._server: Any = None
+        self._server: Any = None  # a grpc.aio.Server once started
 
     async def start(self, host: str, port: int) -> int:
         """Accept calls on `port` (0: any free one), which other replicas may share. Returns the port.
@@ -54,15 +54,16 @@ class GrpcFront:
             bound = int(server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
         except RuntimeError as error:
             raise ConfigError(f"grpc_port {port} of host {host!r} cannot be listened on: {error}") from None
-        await server.start()
         self._server = server
+        await server.start()
         return bound
 
     async def drain(self, grace_s: float) -> None:
         """Take no new calls, answer those under way, then close; what is not answered in `grace_s` is cancelled."""
         self._servicer.drain()
         self._health.drain()
-        await self._server.stop(grace_s)
+        if self._server is not None:
+            await self._server.stop(grace_s)
 
 
 def _options(max_body_bytes: int, keep_alive_s: float) -> list[tuple[str, int]]:

@@ -23,6 +23,6 @@ def test_probabilities_add_up_to_one():
 
 
 def test_training_again_gives_the_same_bytes():
-    assert make_digits.make().SerializeToString(deterministic=True) == make_digits.make().SerializeToString(
-        deterministic=True
-    )
+    # Some ten of the 270 epochs: the whole of it takes seconds.
+    once, again = (make_digits.make(enough=1.0).SerializeToString(deterministic=True) for _ in range(2))
+    assert once == again

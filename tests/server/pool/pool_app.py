@@ -1,16 +1,19 @@
 """The application that the process tests run: answers "hello PID" by hand, with switches in the environment.
 
-GET / answers at once. GET /slow answers when the file POOL_RELEASE exists. POOL_SCENE picks a way to go wrong.
+GET / answers at once. GET /slow answers, and the scene slow-load loads, when
+the file POOL_RELEASE exists. POOL_SCENE picks a way to go wrong.
 """
 
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 
 from headrace.errors import ConfigError
 
 SCENE = os.environ.get("POOL_SCENE", "")
+RELEASE = Path(os.environ.get("POOL_RELEASE", "/nonexistent"))
 
 if SCENE == "cannot-import":
     raise ImportError("onnxruntime is missing: install headrace[cpu] or headrace[gpu]")
@@ -42,9 +45,11 @@ class Hello(asyncio.Protocol):
         self.answered += 1
         place = self.application.place
         counts = ",".join(str(replica.connections) for replica in place.board.replicas())
-        body = b"hello %d ready=%d counts=%s" % (os.getpid(), place.board.pool_ready(), counts.encode())
+        body = (
+            f"hello {os.getpid()} ready={place.board.pool_ready():d} loaded={self.application.loaded:d} counts={counts}"
+        )
         close = b"Connection: close\r\n" if self.application.draining else b""
-        self.transport.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (close, len(body), body))
+        self.transport.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (close, len(body), body.encode()))
         if self.application.draining:
             self.transport.close()
 
@@ -60,6 +65,7 @@ class Application:
         self.connections = set()
         self.waiting = []
         self.draining = False
+        self.loaded = False
         self.lost = asyncio.Event()
 
     async def load(self):
@@ -67,6 +73,12 @@ class Application:
             raise ConfigError("model_repository: expected a folder, found '/nowhere'")
         if SCENE == "dies-in-load":
             os._exit(9)
+        sys.stderr.write(f"loading {os.getpid()}\n")
+        if SCENE == "hangs-in-load":
+            time.sleep(60)  # noqa: ASYNC251 - the loop itself must stand still
+        while SCENE == "slow-load" and not RELEASE.exists():  # noqa: ASYNC240 - one stat call
+            await asyncio.sleep(0.01)
+        self.loaded = True
 
     def connection(self):
         return Hello(self)
@@ -80,10 +92,9 @@ class Application:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.05)
             os._exit(9)
-        release = Path(os.environ.get("POOL_RELEASE", "/nonexistent"))
         while True:
             await asyncio.sleep(0.01)
-            if self.waiting and release.exists():  # noqa: ASYNC240 - one stat call
+            if self.waiting and RELEASE.exists():  # noqa: ASYNC240 - one stat call
                 self.waiting.pop().answer()
 
     async def drain(self, grace_s):

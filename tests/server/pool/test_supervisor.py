@@ -139,6 +139,37 @@ def test_pool_that_cannot_boot_says_so_once_and_ends(start_pool, scene, code, se
     assert not pool.said("Traceback")
 
 
+def test_first_replicas_answer_while_they_load(start_pool):
+    pool = start_pool(replicas=2, scene="slow-load")
+    pool.wait_for("loading", times=2)
+    assert "ready=0 loaded=0" in pool.connect().get()
+    pool.release.touch()
+    pool.wait_for(READY)
+    assert "ready=1 loaded=1" in pool.connect().get()
+
+
+def test_replacement_takes_no_connection_before_it_has_loaded(start_pool):
+    pool = start_pool(replicas=1, scene="slow-load")
+    pool.release.touch()
+    pool.wait_for(READY)
+    pool.release.unlink()
+    asked = pool.connect()
+    asked.get()
+    psutil.Process(asked.pid).kill()
+    pool.wait_for("loading", times=2)
+    early = pool.connect()
+    early.send()
+    pool.release.touch()
+    assert "ready=1 loaded=1" in early.receive()
+
+
+def test_pool_told_to_end_while_it_loads_ends_at_once(start_pool):
+    pool = start_pool(replicas=2, scene="slow-load")
+    pool.wait_for("loading", times=2)
+    pool.process.send_signal(signal.SIGTERM)
+    assert pool.wait(within_s=2) == ExitCode.DRAINED
+
+
 def test_replica_that_keeps_dying_after_ready_is_restarted_ever_later(start_pool):
     pool = start_pool(scene="dies-after-ready")
     pool.wait_for(READY)
@@ -156,6 +187,14 @@ def test_children_end_when_the_supervisor_is_killed(start_pool, eventually):
     pool.process.kill()
     eventually(lambda: all(has_ended(child) for child in children), within_s=1)
     assert not directory.exists()
+
+
+def test_child_whose_event_loop_hangs_ends_when_the_supervisor_is_killed(start_pool, eventually):
+    pool = start_pool(replicas=1, scene="hangs-in-load")
+    pool.wait_for("loading")
+    children = pool.children()
+    pool.process.kill()
+    eventually(lambda: all(has_ended(child) for child in children), within_s=1)
 
 
 def test_children_that_still_import_end_when_the_supervisor_is_killed(start_pool, eventually):
