@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from batcher.assemble import concat, split
 from batcher.cut import Rejoin
@@ -177,8 +177,7 @@ class Batcher:
             return
         queued_ns = [int((now - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
-        for entry, part in zip(batch, parts, strict=True):
-            _deliver(entry, part)
+        self._deliver(batch, parts)
 
     async def _failed(self, batch: list[Entry], error: Exception) -> None:
         if len(batch) > 1:
@@ -189,16 +188,16 @@ class Batcher:
         if not isinstance(error, ServingError):
             logger.error("model %s: a batch failed in an unforeseen way", self._model, exc_info=error)
             error = ExecutorFailed(f"model {self._model.name!r} failed: {type(error).__name__}: {error}")
-        _deliver(batch[0], error)
+        self._deliver(batch, [error])
+
+    def _deliver(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            try:
+                entry.finish(outcome)
+            except Exception:  # a bug in whoever receives it; the batch mates are not to suffer
+                logger.exception("model %s: an answer could not be delivered", self._model)
 
 
 def _wake(sleeper: asyncio.Future[None]) -> None:
     if not sleeper.done():
         sleeper.set_result(None)
-
-
-def _deliver(entry: Entry, outcome: Outcome) -> None:
-    try:
-        entry.finish(outcome)
-    except Exception:  # a bug in whoever receives it; the batch mates are not to suffer
-        logger.exception("an answer could not be delivered")

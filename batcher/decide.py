@@ -9,34 +9,30 @@ time, so that is the default (`max_queue_delay_s` 0); a delay is for those who k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """Entries of one group: their rows in total and the arrival time of the oldest."""
 
     rows: int
     oldest: float
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Hard bounds: rows of a batch, seconds that an entry may be held back while a slot is free."""
 
     max_batch_rows: int
     max_queue_delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True):
     """Close a batch of at most `rows` rows now."""
 
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitUntil:
+class WaitUntil(msgspec.Struct, frozen=True):
     """Ask again at `time`, or at the next arrival if that comes first."""
 
     time: float

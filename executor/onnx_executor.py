@@ -2,8 +2,8 @@
 
 Receives batches from the batcher through `Executor.run`, hands them to a free session's runner. Which side a run takes
 is learnt (`pace`), not configured: handing a run to a thread and back costs some 35 us and a turn of the loop.
-What is learnt is the computing time, on a clock that stands still while another thread has the core or the
-interpreter: by the wall clock, a run in a thread waits for the busy loop and would never be found cheap again.
+In a thread the clock is one that stands still while another thread has the interpreter: by the wall clock, a run there
+waits for the busy loop and would never be found cheap again.
 Invariants: 1. A session runs one batch at a time, also after a cancelled `run`, whose batch finishes unseen. 2. `pace`
 is touched by the event loop only. 3. No thread exists before the first run that needs one.
 """
@@ -26,8 +26,8 @@ from headrace.requests import Array
 class OnnxExecutor:
     """`headrace.executor.Executor` over one runner (session) per slot. `known` are (elements, seconds) of past runs.
 
-    `clock` measures a run on its own thread: `time.thread_time` where the CPU computes, and the wall clock where a
-    device does.
+    `clock` measures a run in a worker thread: `time.thread_time` where the CPU computes, the wall clock where a device
+    does. On the loop it is the wall clock: cheaper to read, and what the loop cares for.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class OnnxExecutor:
             except Empty:  # held by a cancelled run: its thread is the one to wait in
                 pass
             else:
-                started = self._clock()
+                started = perf_counter()
                 outputs = self._call(runner, inputs)
-                self._pace.record(work, self._clock() - started)
+                self._pace.record(work, perf_counter() - started)
                 return outputs
         outputs, seconds = await self._workers.call(inputs)
         self._pace.record(work, seconds)

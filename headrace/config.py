@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -84,7 +84,9 @@ class ServerConfig(_Frozen):
     host: str = Field("0.0.0.0", description="Address to listen on.")
     http_port: int = Field(8000, ge=0, le=65535, description="REST port; 0 picks a free one.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
-    replicas: int | Literal["auto"] = Field("auto", description="Server processes; auto: one per usable core.")
+    replicas: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        "auto", description="Server processes; auto: one per usable core."
+    )
     model_control_mode: Literal["poll", "explicit", "none"] = Field(
         "none", description="poll: follow the folders; explicit: only --load-model; none: load all at start."
     )

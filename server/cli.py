@@ -17,6 +17,8 @@ from headrace.config import ServerConfig
 from headrace.errors import ConfigError, ServingError
 from server import logs
 from server.options import ENVIRONMENT, merge, with_options
+from server.pool.supervisor import run_pool
+from server.welcome import welcome
 
 USAGE = 2
 
@@ -78,9 +80,6 @@ def serve(
 
 
 def _run(settings: ServerConfig) -> int:
-    from server.pool.supervisor import run_pool
-    from server.welcome import welcome
-
     logs.set_up(settings.log_format, settings.log_level, "supervisor")
     return run_pool(settings, on_ready=lambda http, grpc: typer.echo(welcome(settings, http, grpc)))
 
@@ -100,7 +99,7 @@ def _something_to_serve(settings: ServerConfig) -> None:
 def _runtime() -> None:
     """Say at once, and once, if ONNX Runtime is not installed."""
     if importlib.util.find_spec("onnxruntime") is None:
-        import executor.runtime  # noqa: F401 - raises ConfigError with what to install
+        importlib.import_module("executor.runtime")  # raises ConfigError with what to install
 
 
 def _one_place() -> None:

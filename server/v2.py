@@ -160,7 +160,7 @@ def _model_statistics(id: ModelId, counters: ModelCounters) -> dict[str, Any]:
     cells = counters.cells
     successes = cells[Cell.SUCCESSES]
 
-    def spent(cell: Cell, count: int = successes) -> dict[str, int]:
+    def spent(cell: int, count: int = successes) -> dict[str, int]:
         return {"count": count, "ns": cells[cell]}
 
     return {

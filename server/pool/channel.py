@@ -48,7 +48,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Draining(msgspec.Struct, frozen=True, tag=True):
-    """The replica drains, ordered or because it got SIGTERM itself."""
+    """The replica listened and drains now, ordered or because it got SIGTERM itself."""
 
 
 Message = Boot | Drain | Ready | Failed | Draining

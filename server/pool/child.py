@@ -38,7 +38,7 @@ class Child:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-P",  # a folder named "server" in the user's current directory must not be imported instead
-                    *("-m", "server.pool.replica"),
+                    *("-m", "server.pool"),
                     *(str(theirs.fileno()), str(listening.fileno()), str(directory), application),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), listening.fileno()),

@@ -1,4 +1,4 @@
-"""A replica's process: what the supervisor spawns, as `python -P -m server.pool.replica`.
+"""A replica's life, in the process that the supervisor spawned (`__main__.py`).
 
     import the application -> wait for Boot (until then this is a standby) -> constructor, run, open_grpc, load
     -> Ready -> serve -> Drain or SIGTERM -> close the listener -> drain -> end
@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 
@@ -27,7 +28,7 @@ from headrace.errors import ServingError
 from server.pool.application import ReplicaApplication, ReplicaPlace
 from server.pool.board import Board
 from server.pool.channel import Boot, Channel, Drain, Draining, Failed, Ready
-from server.pool.death_pipe import end_as_orphan, end_with_parent
+from server.pool.death_pipe import end_as_orphan
 from server.pool.directory import board_in, counters_in
 from server.pool.exit_codes import ExitCode
 from server.pool.listener import Listener
@@ -37,15 +38,13 @@ _CRASHED = 1
 _log = logging.getLogger("headrace.pool")
 
 
-def main() -> None:
-    """Never returns. Leaves by `_exit`: at this point threads of native libraries may hang a normal exit."""
-    control_fd, listening_fd, directory, application = sys.argv[1:]
-    end_with_parent(int(control_fd), Path(directory))
-    control, listening = socket.socket(fileno=int(control_fd)), socket.socket(fileno=int(listening_fd))
+def main(control_fd: int, listening_fd: int, directory: Path, application: str) -> NoReturn:
+    """Leaves by `_exit`: at this point threads of native libraries may hang a normal exit."""
+    control, listening = socket.socket(fileno=control_fd), socket.socket(fileno=listening_fd)
     code: int = _CRASHED
     try:
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)  # not closed: that would wait for stuck threads
-        code = runner.run(_live(control, listening, Path(directory), application))
+        code = runner.run(_live(control, listening, directory, application))
     except Exception:
         _log.exception("replica process %d crashed", os.getpid())
     finally:
@@ -144,9 +143,9 @@ class Replica:
         await self._application.open_grpc()
 
     async def _end(self) -> ExitCode:
-        self._channel.send(Draining())
         if self._listening is None:  # nothing was ever accepted
             return ExitCode.DRAINED
+        self._channel.send(Draining())
         self._closing.set()
         await self._listening
         try:
@@ -165,7 +164,3 @@ class Replica:
     async def _run(self) -> None:
         await self._application.run()
         raise RuntimeError("the application's run() returned; it must run until it is cancelled")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,8 @@ Hands a finished pool's `ExitCode` to the command line. It sees no request and h
 Invariants: 1. Only the loop changes state; signal handlers and followers queue. 2. A pool that has been ready stays so
 while a dead replica is replaced (board.py: the latch). 3. One standby process, everything imported, waits to take a
 dead one's place: imports cost about 1 s of CPU, twice that on busy cores. It starts when all replicas are ready and so
-delays none. 4. Shutdown mirrors start-up: listening sockets, standby, replicas; then directory and ports.
+delays none. 4. Shutdown mirrors start-up: listening socket, standby, replicas; then directory and ports. While
+replicas drain nobody else holds a copy of the listening socket: a connection that it kept open would be lost.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from headrace.config import ServerConfig
@@ -26,8 +25,19 @@ from server.pool.channel import Boot, Draining, Failed, Message, Ready
 from server.pool.child import Child, how_it_ended
 from server.pool.cores import usable_cores
 from server.pool.directory import board_in, private_directory
+from server.pool.events import (
+    Ended,
+    Event,
+    GraceOver,
+    RestartDue,
+    Said,
+    Signalled,
+    StandbyDue,
+    StragglersDue,
+)
 from server.pool.exit_codes import ExitCode
-from server.pool.restarts import UNREADY_LATER, End, GiveUp, RestartAt, next_restart
+from server.pool.place import Place
+from server.pool.restarts import GiveUp, RestartAt, next_restart
 from server.pool.sockets import listen_http, port_of, reserve_grpc
 
 KILL_AFTER_S = 1.0
@@ -36,9 +46,10 @@ AGAIN_S = 0.5
 """A signal so soon after the first is the same one: timeout(1), for example, signals the process, then its group."""
 STANDBY_AGAIN_S = 5.0
 """A standby that ended by itself is replaced after this long."""
+STRAGGLE_S = 1.0
+"""When a drain begins, a replacement that is still starting may take this long to end by itself."""
 
 _log = logging.getLogger("headrace.pool")
-
 
 OnReady = Callable[[int, int], None]
 """Called once, with the HTTP and the gRPC port, when every replica serves."""
@@ -57,51 +68,6 @@ def run_pool(
     return asyncio.run(Supervisor(config, replicas, application, on_ready).run())
 
 
-@dataclass(slots=True)
-class _Place:
-    index: int
-    child: Child | None = None
-    ready_at: float | None = None
-    ended_at: float | None = None
-    failure: str = ""
-    history: deque[End] = field(default_factory=lambda: deque(maxlen=2 * UNREADY_LATER))
-
-
-@dataclass(frozen=True, slots=True)
-class _Signal:
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    child: Child
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    child: Child
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class _RestartDue:
-    place: _Place
-
-
-@dataclass(frozen=True, slots=True)
-class _StandbyDue:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _GraceOver:
-    pass
-
-
-_Event = _Signal | _Said | _Ended | _RestartDue | _StandbyDue | _GraceOver
-
-
 class Supervisor:
     """One pool, run once."""
 
@@ -109,28 +75,29 @@ class Supervisor:
         self._on_ready = on_ready
         self._config = config
         self._application = application
-        self._places = [_Place(index) for index in range(replicas)]
+        self._places = [Place(index) for index in range(replicas)]
         self._standby: Child | None = None
         self._children: set[Child] = set()
-        self._events: asyncio.Queue[_Event] = asyncio.Queue()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._stopping = False
         self._killing = False
         self._again_from = 0.0
+        self._bystanders: set[Child] = set()
         self._code = ExitCode.DRAINED
 
     async def run(self) -> ExitCode:
         """Returns when every child has ended. Raises ConfigError before the first was started."""
         config = self._config
         loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Never taken back (the loop does when it closes): a late signal must not disturb the cleaning up.
+            loop.add_signal_handler(number, self._events.put_nowait, Signalled(number.name))
         with contextlib.ExitStack() as stack:
             self._http = stack.enter_context(listen_http(config.host, config.http_port))
             grpc = stack.enter_context(reserve_grpc(config.host, config.grpc_port))
             self._http_port, self._grpc_port = port_of(self._http), port_of(grpc)
             self._directory: Path = stack.enter_context(private_directory())
             self._board = Board.create(board_in(self._directory), len(self._places))
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._events.put_nowait, _Signal(number.name))
-                stack.callback(loop.remove_signal_handler, number)
             _log.info(
                 "listening on %s: REST port %d, gRPC port %d; starting replicas: %d",
                 *(config.host, self._http_port, self._grpc_port, len(self._places)),
@@ -148,30 +115,32 @@ class Supervisor:
         while self._children or not self._stopping:
             await self._act(await self._events.get())
 
-    async def _act(self, event: _Event) -> None:
+    async def _act(self, event: Event) -> None:
         match event:
-            case _Signal(name):
+            case Signalled(name):
                 self._signalled(name)
-            case _Said(child, message):
+            case Said(child, message):
                 await self._heard(child, message)
-            case _Ended(child, code):
+            case Ended(child, code):
                 self._ended(child, code)
-            case _RestartDue(place) if not self._stopping:
+            case RestartDue(place) if not self._stopping:
                 await self._start(place)
-            case _StandbyDue() if not self._stopping and self._standby is None:
+            case StandbyDue() if not self._stopping and self._standby is None:
                 self._standby = await self._spawn()
-            case _GraceOver() if self._children:
+            case StragglersDue():
+                self._kill(self._bystanders)
+            case GraceOver() if self._children:
                 self._fail_drain(f"unanswered after {self._config.drain_grace_s:g} s")
                 self._kill_all()
 
     # Start and replace
 
-    async def _start(self, place: _Place) -> None:
+    async def _start(self, place: Place) -> None:
         child, self._standby = self._standby or await self._spawn(), None
         if child is None:
             self._lost(place, 1, "no process could be started")
             return
-        place.child, place.ready_at, place.failure = child, None, ""
+        place.take(child)
         child.boot(
             Boot(
                 index=place.index,
@@ -194,8 +163,8 @@ class Supervisor:
         return child
 
     async def _follow(self, child: Child) -> None:
-        code = await child.follow(lambda message: self._events.put_nowait(_Said(child, message)))
-        self._events.put_nowait(_Ended(child, code))
+        code = await child.follow(lambda message: self._events.put_nowait(Said(child, message)))
+        self._events.put_nowait(Ended(child, code))
 
     async def _heard(self, child: Child, message: Message) -> None:
         place = self._place_of(child)
@@ -208,23 +177,25 @@ class Supervisor:
                 self._became_ready(place)
             case Draining() if place and self._board.state(place.index) in {State.STARTING, State.READY}:
                 self._board.advance(place.index, State.DRAINING)
+                self._out_of_the_way(child)
 
-    def _became_ready(self, place: _Place) -> None:
+    def _became_ready(self, place: Place) -> None:
         now = asyncio.get_running_loop().time()
         self._board.advance(place.index, State.READY)
         place.ready_at = now
-        if place.ended_at is not None:
-            _log.info("replica %d is back after %.2f s", place.index, now - place.ended_at)
+        if place.history:
+            _log.info("replica %d is back after %.2f s", place.index, now - place.history[-1].at)
         if all(place.ready_at is not None for place in self._places):
             if not self._board.pool_ready():
                 self._board.latch_pool_ready()
                 _log.info("ready: all %d replicas serve", len(self._places))
                 if self._on_ready is not None:
                     self._on_ready(self._http_port, self._grpc_port)
-            self._events.put_nowait(_StandbyDue())
+            self._events.put_nowait(StandbyDue())
 
     def _ended(self, child: Child, code: int) -> None:
         self._children.discard(child)
+        self._out_of_the_way(child)
         place = self._place_of(child)
         if place is None:
             self._standby_ended(child, code)
@@ -237,15 +208,14 @@ class Supervisor:
         elif served and code != ExitCode.DRAINED and not self._killing:
             self._fail_drain(f"replica {place.index}: {reason}")
 
-    def _lost(self, place: _Place, code: int, reason: str) -> None:
+    def _lost(self, place: Place, code: int, reason: str) -> None:
         """A place has lost its replica and nobody asked for it."""
         now = asyncio.get_running_loop().time()
-        place.history.append(End(at=now, ready_at=place.ready_at, exit_code=code, reason=reason))
-        place.child, place.ready_at, place.ended_at = None, None, now
+        place.vacate(now, code, reason)
         match next_restart(place.history, now):
             case RestartAt(at):
                 _log.warning("replica %d ended: %s; the next starts in %.2f s", place.index, reason, at - now)
-                asyncio.get_running_loop().call_later(at - now, self._events.put_nowait, _RestartDue(place))
+                asyncio.get_running_loop().call_later(at - now, self._events.put_nowait, RestartDue(place))
             case GiveUp(exit_code, why):
                 self._give_up(exit_code, f"replica {place.index} {why}")
 
@@ -254,9 +224,9 @@ class Supervisor:
             self._standby = None
             if not self._stopping:
                 _log.warning("standby (process %d) ended: %s", child.pid, how_it_ended(code))
-                asyncio.get_running_loop().call_later(STANDBY_AGAIN_S, self._events.put_nowait, _StandbyDue())
+                asyncio.get_running_loop().call_later(STANDBY_AGAIN_S, self._events.put_nowait, StandbyDue())
 
-    def _place_of(self, child: Child) -> _Place | None:
+    def _place_of(self, child: Child) -> Place | None:
         return next((place for place in self._places if place.child is child), None)
 
     # Stop
@@ -280,16 +250,34 @@ class Supervisor:
             self._kill_all()  # nobody was promised an answer
 
     def _drain(self) -> None:
-        """No replica can be started from here on."""
+        """No replica is started from here on. Those that accept are told once the others have ended."""
         self._stopping = True
         self._http.close()
-        if self._standby:
-            self._standby.kill()  # it holds a copy of the listening socket
-        for place in self._places:
-            if place.child:
-                place.child.drain()
-        grace_s = self._config.drain_grace_s + KILL_AFTER_S
-        asyncio.get_running_loop().call_later(grace_s, self._events.put_nowait, _GraceOver())
+        starting = {place.child for place in self._places if place.child and self._does_not_listen_yet(place)}
+        for child in starting:
+            child.drain()
+        standby = {self._standby} if self._standby else set()
+        self._kill(standby)
+        self._bystanders = starting | standby
+        loop = asyncio.get_running_loop()
+        loop.call_later(STRAGGLE_S, self._events.put_nowait, StragglersDue())
+        loop.call_later(self._config.drain_grace_s + KILL_AFTER_S, self._events.put_nowait, GraceOver())
+        self._drain_replicas()
+
+    def _does_not_listen_yet(self, place: Place) -> bool:
+        """A replacement listens late. It may just have begun to: then it answers the order with Draining."""
+        return bool(place.history) and self._board.state(place.index) is State.STARTING
+
+    def _out_of_the_way(self, child: Child) -> None:
+        if child in self._bystanders:
+            self._bystanders.discard(child)
+            self._drain_replicas()
+
+    def _drain_replicas(self) -> None:
+        if not self._bystanders:
+            for place in self._places:
+                if place.child:
+                    place.child.drain()  # said twice to one that just began to listen: harmless
 
     def _fail_drain(self, sentence: str) -> None:
         _log.error("requests may be lost: %s", sentence)
@@ -298,5 +286,8 @@ class Supervisor:
 
     def _kill_all(self) -> None:
         self._killing = True
-        for child in self._children:
+        self._kill(self._children)
+
+    def _kill(self, children: Iterable[Child]) -> None:
+        for child in children:
             child.kill()

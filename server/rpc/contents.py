@@ -82,6 +82,7 @@ def _flat(tensor: str, datatype: Datatype, values: Any) -> Array:
     if outside.any():
         index = int(outside.argmax())
         raise BadRequest(
-            f"element {index} of tensor {tensor!r} is {array[index]}, {datatype.value} holds {limits.min} to {limits.max}"
+            f"element {index} of tensor {tensor!r} is {array[index]},"
+            f" {datatype.value} holds {limits.min} to {limits.max}"
         )
     return array.astype(datatype.numpy)

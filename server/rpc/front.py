@@ -95,12 +95,12 @@ def _unary(method: Unary) -> Any:
 
     async def handle(data: bytes, context: Any) -> bytes:
         try:
-            message = await answer(_parsed(kind, data), context.time_remaining)
-            return message.SerializeToString()
+            reply: bytes = (await answer(_parsed(kind, data), context.time_remaining)).SerializeToString()
         except Exception as error:
             code, sentence = status(error)
             await context.abort(_CODES[code], sentence)
             raise  # abort has raised: this is for the reader and the type checker
+        return reply
 
     return handle
 

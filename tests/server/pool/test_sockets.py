@@ -14,16 +14,13 @@ def test_port_zero_takes_a_free_port_and_says_which():
 
 
 def test_http_port_in_use_is_named():
-    with listen_http(HOST, 0) as taken, pytest.raises(ConfigError) as refused:
-        listen_http(HOST, port_of(taken))
-    assert str(refused.value) == f"http_port: {HOST}:{port_of_message(refused)} is already in use by another process"
+    with listen_http(HOST, 0) as taken:
+        port = port_of(taken)
+        with pytest.raises(ConfigError, match=f"http_port: {HOST}:{port} is already in use by another process"):
+            listen_http(HOST, port)
 
 
-def port_of_message(refused):
-    return str(refused.value).split()[1].rpartition(":")[2]
-
-
-def test_port_without_privileges_or_address_of_another_machine_is_named():
+def test_address_of_another_machine_is_named():
     with pytest.raises(ConfigError, match=r"http_port: cannot listen on 192\.0\.2\.1:8000: "):
         listen_http("192.0.2.1", 8000)
 

@@ -72,9 +72,7 @@ class Served:
         self.statistics = Statistics(directory, 0)
         self.models = Manager(self._load)
         self.plane = DataPlane(self.models, self.statistics.open(REFUSALS, 1))
-        self.front = GrpcFront(
-            self.plane, self.statistics, lambda: self.ready, max_body_bytes=max_body_bytes, keep_alive_s=60.0
-        )
+        self.front = self.another_front(max_body_bytes)
         self.port = 0
 
     @contextlib.asynccontextmanager
@@ -93,6 +91,12 @@ class Served:
             await self.models.close()
             await running
 
+    def another_front(self, max_body_bytes=1 << 20):
+        """One that is not started, over the same models."""
+        return GrpcFront(
+            self.plane, self.statistics, lambda: self.ready, max_body_bytes=max_body_bytes, keep_alive_s=60.0
+        )
+
     @property
     def url(self):
         return f"127.0.0.1:{self.port}"
@@ -109,6 +113,11 @@ class Served:
 
     def cell(self, cell, model="mirror", version=3):
         return dict(self.models.servables())[ModelId(model, version)].counters.cells[cell]
+
+    async def until(self, condition):
+        """Let the loop turn until `condition()`; the limit on every scenario ends it if that never comes."""
+        while not condition():  # noqa: ASYNC110 - what is waited for is in another place of the same loop
+            await asyncio.sleep(0)
 
     def refused(self):
         return self.statistics.totals()[REFUSALS].failures()

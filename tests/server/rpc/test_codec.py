@@ -1,9 +1,11 @@
 """Messages to requests and back: every datatype and shape, and every way to be wrong, by name."""
 
+import contextlib
 import math
 
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -227,9 +229,7 @@ def test_shared_memory_is_refused_by_name():
 def test_random_bytes_never_do_more_than_be_refused(data):
     try:
         request = pb.ModelInferRequest.FromString(data)
-    except Exception:
+    except DecodeError:
         return
-    try:
+    with contextlib.suppress(BadRequest, NotSupported):
         decode(request)
-    except (BadRequest, NotSupported) as error:
-        assert str(error)

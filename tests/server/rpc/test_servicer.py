@@ -57,11 +57,11 @@ def test_every_datatype_comes_back_as_it_went(serve, tensor_of):
         for kind in Datatype:
             if kind is Datatype.BYTES:
                 sent = np.array([["a", "", "żółć"]], dtype=object)
-            elif kind is Datatype.BF16:
-                sent = np.array([[0, 1, 2.5]], np.float32)  # the client's form of BF16
             else:
                 sent = np.array([[0, 1, 1]]).astype(kind.numpy)
-            found = client.infer(f"mirror_{kind.wire}", [tensor_of(sent, datatype=kind.wire)]).as_numpy("out_x")
+            answer = client.infer(f"mirror_{kind.wire}", [tensor_of(sent, datatype=kind.wire)])
+            assert answer.get_output("out_x").datatype == kind.wire
+            found = answer.as_numpy("out_x")
             if kind is Datatype.BYTES:
                 found = np.array([[text.decode() for text in line] for line in found], dtype=object)
             assert found.tolist() == sent.tolist(), kind
@@ -215,9 +215,7 @@ def test_undecodable_requests_are_counted(serve, tensor_of):
 def test_long_sentences_fit_into_a_status(serve):
     def scenario(served):
         name = "ż" * 20_000
-        code, sentence = refused(
-            served.client().infer, "mirror", [tritonclient.grpc.InferInput(name, [1, 1], "FP32")]
-        )
+        code, sentence = refused(served.client().infer, "mirror", [tritonclient.grpc.InferInput(name, [1, 1], "FP32")])
         assert code == "StatusCode.INVALID_ARGUMENT"
         assert sentence.endswith("...")
 
@@ -260,9 +258,9 @@ def test_deadline_of_the_call_and_timeout_parameter_bound_the_request(serve, row
             await client.infer("mirror", row(1), client_timeout=100.0, timeout=5_000_000)
             await client.infer("mirror", row(1), client_timeout=10.0, timeout=50_000_000)
         assert bounds[:2] == [0, 5_000_000]
-        assert 5_000_000 < bounds[2] <= 100_000_000
+        assert 5_000_000 < bounds[2] < 102_000_000  # grpc rounds a deadline up by as much as one per cent
         assert bounds[3] == 5_000_000
-        assert 0 < bounds[4] <= 10_000_000
+        assert 0 < bounds[4] < 10_200_000
 
     serve(scenario)
 
@@ -288,9 +286,9 @@ def test_cancelled_call_cancels_its_request_and_no_other(serve, row):
             await executor.entered.wait()  # the slot is taken: whatever comes now waits in the queue
             dropped = asyncio.create_task(client.infer("mirror", row(2)))
             kept = asyncio.create_task(client.infer("mirror", row(3)))
-            await until(lambda: served.cell(Cell.QUEUE_ROWS) == 2)
+            await served.until(lambda: served.cell(Cell.QUEUE_ROWS) == 2)
             dropped.cancel()
-            await until(lambda: served.cell(Cell.QUEUE_ROWS) == 1)
+            await served.until(lambda: served.cell(Cell.QUEUE_ROWS) == 1)
             executor.gate.set()
             assert (await running).as_numpy("out_x").tolist() == [[1.0]]
             assert (await kept).as_numpy("out_x").tolist() == [[3.0]]
@@ -306,7 +304,7 @@ def test_full_queue_is_resource_exhausted(serve, row):
         executor.gate.clear()
         async with served.aio_client() as client:
             calls = [asyncio.create_task(client.infer("mirror", row(at))) for at in range(100)]
-            await until(lambda: served.cell(Cell.FAILURES) > 0)
+            await served.until(lambda: served.cell(Cell.FAILURES) > 0)
             executor.gate.set()
             ends = await asyncio.gather(*calls, return_exceptions=True)
         refusals = [end for end in ends if isinstance(end, InferenceServerException)]
@@ -315,10 +313,3 @@ def test_full_queue_is_resource_exhausted(serve, row):
         assert len(refusals) < 100
 
     serve(scenario)
-
-
-async def until(condition):
-    """Let the loop turn until `condition()`; the scenario's own limit ends it if that never comes."""
-    while not condition():
-        await asyncio.sleep(0)
-

@@ -1,0 +1,57 @@
+"""What can happen to a supervisor: signal handlers, followers of children and timers queue these, its loop acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.pool.channel import Message
+from server.pool.child import Child
+from server.pool.place import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """SIGTERM or SIGINT came."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A child sent a message."""
+
+    child: Child
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A child has been reaped. All that it said is in the queue before this."""
+
+    child: Child
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestartDue:
+    """The back-off of a place is over."""
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyDue:
+    """There should be a standby now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StragglersDue:
+    """Replacements that were starting when the drain began have had their time to get out of the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraceOver:
+    """Replicas that have not drained by now never will."""
+
+
+Event = Signalled | Said | Ended | RestartDue | StandbyDue | StragglersDue | GraceOver
