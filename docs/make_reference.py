@@ -74,7 +74,7 @@ def _table(kind: type[BaseModel]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _type(annotation: object) -> str:
+def _type(annotation: object) -> str:  # noqa: PLR0911 - one line per kind of type
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin is typing.Annotated:
@@ -90,7 +90,7 @@ def _type(annotation: object) -> str:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "mapping (below)"
     names = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", Path: "path"}
-    return names.get(typing.cast(type, annotation), str(annotation))
+    return names.get(typing.cast("type", annotation), str(annotation))
 
 
 def _default(value: object) -> str:

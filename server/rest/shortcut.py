@@ -7,8 +7,8 @@ Subclass of uvicorn's protocol class, whose parser, pipelining and ASGI cycle it
 Expect, Upgrade, compressed, HTTP/1.0, Connection: close, pipelined behind an unanswered request, escaped or unknown
 URL) falls through; answers are the same both ways. A head that was found plain is remembered, and the next one with
 the same bytes does not go through the parser at all. Invariants: 1. At most one Turn is unanswered per connection, so
-answers keep their order. 2. A client that goes away (end of stream included) cancels its Turn. 3. A client that does not read its
-answers is not read from.
+answers keep their order. 2. A client that goes away (end of stream included) cancels its Turn. 3. A client that does
+not read its answers is not read from.
 """
 
 from __future__ import annotations
