@@ -2,8 +2,6 @@
 
 import asyncio
 
-import numpy as np
-
 from headrace.errors import ExecutorFailed
 
 POISON = -1.0

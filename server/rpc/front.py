@@ -47,7 +47,7 @@ class GrpcFront:
         Raises ConfigError naming the port if it cannot be had.
         """
         server = grpc.aio.server(options=self._options)
-        # Registered methods are found by grpc itself: 7 % less time per small request than generic handlers.
+        # Registered methods measured a little faster per small request than generic handlers.
         server.add_registered_method_handlers(servicer.NAME, _handlers(self._servicer.methods))
         server.add_registered_method_handlers(health.NAME, _handlers(self._health.methods))
         try:

@@ -60,7 +60,7 @@ def test_a_model_that_turns_slow_leaves_the_loop_and_comes_back(monkeypatch):
     monkeypatch.setattr("executor.onnx_executor.perf_counter", lambda: now)
 
     async def scenario():
-        executor = OnnxExecutor(ID, [costly], [(8, 1e-5)])
+        executor = OnnxExecutor(ID, [costly], [(8, 1e-5)], clock=lambda: now)
         names = [(await executor.run(X))["thread"].item() for _ in durations]
         await executor.close()
         return [name == threading.main_thread().name for name in names]
