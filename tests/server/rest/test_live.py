@@ -136,6 +136,26 @@ def test_tritonclient_hears_why(client):
         client.infer("digits", [tensor])
 
 
+GOOD = {
+    "plain": BODY,
+    "nested": {"inputs": [BODY["inputs"][0] | {"data": [DIGIT]}]},
+    "with an id": BODY | {"id": "me"},
+    "one output": BODY | {"outputs": [{"name": "digit"}]},
+    "classes": BODY | {"outputs": [{"name": "probabilities", "parameters": {"classification": 3}}]},
+    "binary out": BODY | {"parameters": {"binary_data_output": True}},
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_good_requests_get_the_same_answer_on_both_ways(server, case):
+    short = post(server, GOOD[case])
+    asgi = post(server, GOOD[case], headers={"content-encoding": "identity"})
+    kept = ("content-type", "content-length", "inference-header-content-length")
+    assert short[0] == asgi[0] == 200
+    assert short[2] == asgi[2]
+    assert [short[1].get(name) for name in kept] == [asgi[1].get(name) for name in kept]
+
+
 def changed(**fields):
     return {"inputs": [BODY["inputs"][0] | fields]}
 
