@@ -64,7 +64,12 @@ class DataPlane:
     async def infer(self, request: InferRequest) -> InferResponse:
         """`submit` for callers that have a task; cancelling it cancels the request. Raises ServingError."""
         outcome: asyncio.Future[InferResponse | ServingError] = asyncio.get_running_loop().create_future()
-        ticket = self.submit(request, outcome.set_result)
+
+        def settle(result: InferResponse | ServingError) -> None:
+            if not outcome.done():  # cancelled in this very turn of the loop: nobody waits any more
+                outcome.set_result(result)
+
+        ticket = self.submit(request, settle)
         try:
             result = await outcome
         except asyncio.CancelledError:

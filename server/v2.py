@@ -113,6 +113,8 @@ def statistics(plane: DataPlane, totals: Statistics, name: str = "", version: st
     """Counts and times of ready versions: of one, of a model's, or of all; sums over the replicas of the pool."""
     if name and (version or not plane.models.ready_versions(name)):
         _servable(plane, name, version)
+    if version and not version.isdigit():
+        raise ModelNotFound(f"version {version[:20]!r} is not found: a version is a number")
     sums = totals.totals()
     rows = [
         _model_statistics(id, sums[id])
