@@ -6,6 +6,8 @@ descending order of value, per row: shape [rows, n], or [n] for a model without 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from headrace.datatypes import BY_NUMPY, Datatype
@@ -27,7 +29,7 @@ def classify(name: str, output: Array, count: int, labels: tuple[str, ...], *, b
     datatype = BY_NUMPY[output.dtype]
     if datatype in (Datatype.BYTES, Datatype.BOOL):
         raise BadRequest(f"output {name!r} is {datatype.value}: classification needs numbers")
-    rows = output.reshape(output.shape[0], -1) if batched else output.reshape(1, -1)
+    rows = output.reshape(len(output), math.prod(output.shape[1:])) if batched else output.reshape(1, output.size)
     best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
     answer = np.empty(best.shape, dtype=object)
     for at, index in np.ndenumerate(best):
