@@ -81,14 +81,14 @@ class Batcher:
         if entry.rows <= self._limits.max_batch_rows:
             queue.append(entry)
         else:
-            entry.pieces = Rejoin(entry).cut(self._limits.max_batch_rows)
+            entry.pieces = Rejoin(entry, self._leave).cut(self._limits.max_batch_rows)
             for piece in entry.pieces:
                 queue.append(piece)
         if timeout_s:
             entry.timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, entry, timeout_s)
         self._counters.cells[Cell.QUEUE_ROWS] = queue.rows
         if self._sleepers:
-            self._wake(len(entry.pieces) or 1)
+            self._wake()
 
     def cancel(self, entry: Entry) -> None:
         """The client went away: what waits leaves the queue; the answer of what runs is dropped."""
@@ -97,6 +97,9 @@ class Batcher:
         entry.done = True
         if entry.timer is not None:
             entry.timer.cancel()
+        self._leave(entry)
+
+    def _leave(self, entry: Entry) -> None:
         for each in entry.pieces or (entry,):
             each.done = True
             if each.waiting:
@@ -123,8 +126,7 @@ class Batcher:
 
     async def _pull(self) -> None:
         while True:
-            batch = await self._next_batch()
-            await self._run(batch)
+            await self._run(await self._next_batch())  # kept in no variable: an idle slot holds no tensor
             if self._queue.rows:
                 await asyncio.sleep(0)  # an executor that runs on this loop never lets go of it by itself
 
@@ -137,6 +139,8 @@ class Batcher:
                 if isinstance(verdict, Dispatch):
                     batch = self._queue.take(key, verdict.rows)
                     self._counters.cells[Cell.QUEUE_ROWS] = self._queue.rows
+                    if self._sleepers and self._queue.rows:
+                        self._wake()  # what is left may be a full batch too: a sleeper would wait for its timer
                     return batch
                 again = verdict.time if again is None else min(again, verdict.time)
             await self._sleep(None if again is None else again - now)
@@ -153,17 +157,19 @@ class Batcher:
             if timer is not None:
                 timer.cancel()
 
-    def _wake(self, slots: int) -> None:
-        while self._sleepers and slots:
+    def _wake(self) -> None:
+        # The one that sleeps longest: the others fell asleep later and know of more, so their timers cover it all.
+        while self._sleepers:
             sleeper = self._sleepers.popleft()
             if not sleeper.done():
                 sleeper.set_result(None)
-                slots -= 1
+                return
 
     async def _run(self, batch: list[Entry]) -> None:
         """Run a closed batch and deliver to each entry. Raises nothing."""
         started = time.perf_counter_ns()
         now = self._clock()
+        failure: Exception | None = None
         try:
             inputs = concat([entry.inputs for entry in batch])
             assembled = time.perf_counter_ns()
@@ -172,8 +178,16 @@ class Batcher:
             rows = [entry.rows for entry in batch]
             parts = split(outputs, rows) if self._batched else [outputs]
             done = time.perf_counter_ns()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            failure = ExecutorFailed(f"model {self._model.name!r} failed: its executor gave up the run")
         except Exception as error:  # whatever it was, these requests must hear of it and the slot must go on
-            await self._failed(batch, error)
+            failure = error
+        if failure is not None:
+            await self._failed(batch, failure)
+            del failure  # its traceback holds this frame: together they would keep the batch's tensors
             return
         queued_ns = [int((now - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
@@ -182,8 +196,10 @@ class Batcher:
     async def _failed(self, batch: list[Entry], error: Exception) -> None:
         if len(batch) > 1:
             half = len(batch) // 2
-            await self._run(batch[:half])
-            await self._run(batch[half:])
+            for part in (batch[:half], batch[half:]):
+                wanted = [entry for entry in part if not entry.done]
+                if wanted:
+                    await self._run(wanted)
             return
         if not isinstance(error, ServingError):
             logger.error("model %s: a batch failed in an unforeseen way", self._model, exc_info=error)

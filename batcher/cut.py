@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from batcher.assemble import concat
 from batcher.entry import Entry, Outcome
 from headrace.errors import ServingError
@@ -26,16 +28,21 @@ class Piece(Entry):
 
 
 class Rejoin:
-    """Waits for the outcomes of all pieces of `entry`, then finishes it: joined outputs, or the first error."""
+    """Waits for the outcomes of all pieces of `entry`, then finishes it: joined outputs, or the first error.
 
-    def __init__(self, entry: Entry) -> None:
+    `leave` takes the pieces that still wait out of the queue: after an error nobody wants them.
+    """
+
+    def __init__(self, entry: Entry, leave: Callable[[Entry], None]) -> None:
         self.entry = entry
+        self._leave = leave
         self._outputs: list[dict[str, Array]] = []
         self._missing = 0
 
     def piece_done(self, index: int, outcome: Outcome) -> None:
         """Piece `index` has this outcome."""
         if isinstance(outcome, ServingError):
+            self._leave(self.entry)
             self.entry.finish(outcome)
             return
         self._outputs[index] = outcome

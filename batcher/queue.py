@@ -2,7 +2,8 @@
 
 Receives entries from `Batcher.submit`, hands closed batches to its slots. Invariants: 1. `rows` is the sum over the
 entries that are not done. 2. A batch holds entries of one group, oldest first, and no more rows than asked for.
-3. Groups take turns, so no shape starves another. Done entries (cancelled, expired) leave when a batch is formed.
+3. Groups take turns, so no shape starves another. Done entries (cancelled, expired) leave when a batch is formed, or
+when there are many: clients that give up and try again must not fill the memory while no slot comes free.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Hashable, Iterator
 from batcher.decide import Waiting
 from batcher.entry import Entry
 
+_MOST_DONE = 1000
+
 
 class RowQueue:
     """Owned by one event loop; not thread-safe."""
@@ -21,6 +24,7 @@ class RowQueue:
         self.rows = 0
         self._groups: dict[Hashable, deque[Entry]] = {}
         self._group_rows: dict[Hashable, int] = {}
+        self._done = 0
 
     def append(self, entry: Entry) -> None:
         """Put an entry at the end of its group."""
@@ -39,6 +43,9 @@ class RowQueue:
         self._group_rows[entry.key] -= entry.rows
         self.rows -= entry.rows
         entry.inputs = {}
+        self._done += 1
+        if self._done > _MOST_DONE:
+            self._sweep()
 
     def groups(self) -> Iterator[tuple[Hashable, Waiting]]:
         """Each group with a live entry, in turn order. Drops what is done from the front."""
@@ -46,6 +53,7 @@ class RowQueue:
             group = self._groups[key]
             while group and group[0].done:
                 group.popleft()
+                self._done -= 1
             if group:
                 yield key, Waiting(self._group_rows[key], group[0].arrived)
             else:
@@ -64,6 +72,8 @@ class RowQueue:
                 entry.waiting = False
                 batch.append(entry)
                 rows += entry.rows
+            else:
+                self._done -= 1
             group.popleft()
         self.rows -= rows
         left = self._group_rows.pop(key) - rows
@@ -72,3 +82,12 @@ class RowQueue:
             self._groups[key] = group
             self._group_rows[key] = left
         return batch
+
+    def _sweep(self) -> None:
+        for key, group in list(self._groups.items()):
+            waiting = deque(entry for entry in group if not entry.done)
+            if waiting:
+                self._groups[key] = waiting
+            else:
+                del self._groups[key], self._group_rows[key]
+        self._done = 0

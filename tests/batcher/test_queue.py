@@ -1,0 +1,88 @@
+from batcher_fakes import Asked
+
+from batcher.decide import Waiting
+from batcher.queue import RowQueue
+
+
+def filled(*entries):
+    queue = RowQueue()
+    for entry in entries:
+        queue.append(entry)
+    return queue
+
+
+def give_up(queue, entry):
+    entry.done = True
+    queue.abandon(entry)
+
+
+def test_a_group_says_its_rows_and_its_oldest_arrival():
+    queue = filled(Asked([1, 2], 5.0, "a"), Asked([3], 6.0, "b"), Asked([4], 7.0, "a"))
+    assert list(queue.groups()) == [("a", Waiting(3, 5.0)), ("b", Waiting(1, 6.0))]
+    assert queue.rows == 4
+
+
+def test_a_batch_takes_the_oldest_that_fit_and_never_overtakes():
+    first, second, third = Asked([1, 2]), Asked([3, 4, 5]), Asked([6])
+    queue = filled(first, second, third)
+    assert queue.take((), 3) == [first], "the third would fit, but the second was here before it"
+    assert queue.take((), 4) == [second, third]
+    assert queue.rows == 0
+    assert list(queue.groups()) == []
+
+
+def test_one_that_is_too_large_for_a_batch_is_taken_alone():
+    large = Asked([1, 2, 3])
+    assert filled(large, Asked([4])).take((), 2) == [large]
+
+
+def test_requests_without_rows_share_the_last_batch_that_has_room():
+    entries = [Asked([]), Asked([1]), Asked([]), Asked([2])]
+    queue = filled(*entries)
+    assert queue.take((), 1) == entries[:3]
+    assert queue.take((), 1) == entries[3:]
+
+
+def test_a_group_that_had_its_turn_goes_to_the_end_of_the_line():
+    queue = filled(*(Asked([1], 0.0, key) for key in "aabbc"))
+    order = []
+    while groups := list(queue.groups()):
+        order.append(groups[0][0])
+        queue.take(groups[0][0], 1)
+    assert order == ["a", "b", "c", "a", "b"]
+
+
+def test_who_gave_up_counts_no_more_and_is_not_taken():
+    entries = [Asked([1], 1.0), Asked([2, 3], 2.0), Asked([4], 3.0)]
+    queue = filled(*entries)
+    give_up(queue, entries[0])
+    give_up(queue, entries[1])
+    assert list(queue.groups()) == [((), Waiting(1, 3.0))]
+    assert queue.take((), 8) == [entries[2]]
+    assert queue.rows == 0
+
+
+def test_a_group_of_which_all_gave_up_is_gone():
+    entries = [Asked([1], 0.0, "a"), Asked([2], 0.0, "a")]
+    queue = filled(*entries)
+    for entry in entries:
+        give_up(queue, entry)
+    assert list(queue.groups()) == []
+    assert queue.rows == 0
+    queue.append(Asked([3], 9.0, "a"))
+    assert list(queue.groups()) == [("a", Waiting(1, 9.0))]
+
+
+def test_those_who_give_up_free_their_memory_though_nothing_is_taken():
+    stuck = Asked([1], 0.0, "a")
+    queue = filled(stuck)
+    for number in range(10_000):
+        entry = Asked([2], 0.0, ("a", "b", number)[number % 3])
+        queue.append(entry)
+        give_up(queue, entry)
+        assert entry.inputs == {}
+    assert sum(map(len, queue._groups.values())) < 1_100
+    assert len(queue._groups) == len(queue._group_rows) < 1_100
+    assert list(queue.groups()) == [("a", Waiting(1, 0.0))]
+    assert queue.take("a", 8) == [stuck]
+    assert queue.rows == 0
