@@ -8,9 +8,9 @@ convert to seconds once.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -110,28 +110,58 @@ def parse(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_sentence(kind, dict(item)) for item in error.errors(include_url=False))
-        raise ConfigError(f"{where}: {problems}") from None
+        raise ConfigError(f"{where}: {_sentences(kind, error, values)}") from None
 
 
-def _sentence(kind: type[BaseModel], item: dict[str, Any]) -> str:
-    path = [str(part) for part in item["loc"]]
-    key = ".".join(path)
+def _sentences(kind: type[BaseModel], error: ValidationError, values: Mapping[str, Any]) -> str:
+    """One per key. Where a field has several forms pydantic complains for each: the one that got furthest was meant."""
+    found: dict[tuple[str | int, ...], list[dict[str, Any]]] = {}
+    for item in map(dict, error.errors(include_url=False)):
+        found.setdefault(_place(item, values), []).append(item)
+    meant = [
+        place for place in found if not any(len(place) < len(other) and other[: len(place)] == place for other in found)
+    ]
+    return "; ".join(_sentence(kind, ".".join(map(str, place)), found[place]) for place in meant)
+
+
+def _place(item: dict[str, Any], values: Any) -> tuple[str | int, ...]:
+    """Its path in what was given: pydantic's has the names of the alternatives in between."""
+    place = []
+    for part in item["loc"]:
+        if (
+            part in values
+            if isinstance(values, Mapping)
+            else isinstance(values, list | tuple) and isinstance(part, int)
+        ):
+            values = values[part]
+            place.append(part)
+    return (*place, item["loc"][-1]) if item["type"] == "missing" else tuple(place)
+
+
+def _sentence(kind: type[BaseModel], key: str, items: list[dict[str, Any]]) -> str:
+    item = items[0]
     if item["type"] == "extra_forbidden":
-        known = _keys_at(kind, path[:-1])
-        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        *path, unknown = item["loc"]
+        known = _keys_at(kind, path)
+        near = difflib.get_close_matches(str(unknown), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
         return f"unknown key {key!r}; {hint}"
     if item["type"] == "missing":
         return f"{key!r} is missing"
-    return f"{key!r}: {item['msg']}, found {repr(item['input'])[:80]}"
+    first, *others = dict.fromkeys(each["msg"] for each in items)
+    wanted = " or ".join([first, *(other.removeprefix("Input should be ") for other in others)])
+    return f"{key!r}: {wanted}, found {repr(item['input'])[:80]}"
 
 
-def _keys_at(kind: type[BaseModel], path: list[str]) -> list[str]:
+def _keys_at(kind: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     for part in path:
-        field = kind.model_fields.get(part)
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        kind = inner
+        if part in kind.model_fields:
+            kind = next(_models_in(kind.model_fields[str(part)].annotation), kind)
     return list(kind.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)

@@ -2,14 +2,14 @@
 
 Each replica maps and writes its own files; whoever is asked reads everyone's and adds them up. A replica that dies
 leaves its counts behind and the one that takes its place goes on from them (gauges start at zero again).
-File name: `<replica>~<model>~<version>~<max_batch_rows>`, the cells of `headrace.counters` as native 64-bit integers.
+File: `<model>/<replica>~<version>~<max_batch_rows>`, the cells of `headrace.counters` as native 64-bit integers. The
+model has a folder with its name in the repository too, so the name is no longer than a file system takes.
 """
 
 from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 from headrace.counters import GAUGES, ModelCounters, cells_needed
 from headrace.models import ModelId
@@ -27,7 +27,8 @@ class Statistics:
 
     def open(self, model: ModelId, max_batch_rows: int) -> ModelCounters:
         """This replica's counters of one model version, continued if there are any."""
-        path = self._directory / f"{self._replica}~{quote(model.name, safe='')}~{model.version}~{max_batch_rows}"
+        path = self._directory / model.name / f"{self._replica}~{model.version}~{max_batch_rows}"
+        path.parent.mkdir(exist_ok=True)
         size = 8 * cells_needed(max_batch_rows)
         with path.open("a+b") as file:
             file.truncate(size)
@@ -39,9 +40,9 @@ class Statistics:
     def totals(self) -> dict[ModelId, ModelCounters]:
         """The sums over all replicas, past ones included, by model version; `REFUSALS` among them."""
         sums: dict[ModelId, ModelCounters] = {}
-        for path in sorted(self._directory.iterdir()):
-            _, name, version, rows = path.name.split("~")
-            model, max_batch_rows = ModelId(unquote(name), int(version)), int(rows)
+        for path in sorted(self._directory.rglob("*~*~*")):
+            _, version, rows = path.name.split("~")
+            model, max_batch_rows = ModelId(path.parent.relative_to(self._directory).name, int(version)), int(rows)
             data = path.read_bytes()
             if len(data) != 8 * cells_needed(max_batch_rows):
                 continue  # made this moment, not yet sized

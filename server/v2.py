@@ -17,6 +17,7 @@ from headrace.counters import Cell, ModelCounters
 from headrace.datatypes import Datatype
 from headrace.errors import ModelNotFound
 from headrace.models import ModelId, TensorSpec
+from model_repo.refusal import number
 from server.dataplane import DataPlane
 from server.servable import Servable
 from server.statistics import Statistics
@@ -140,10 +141,10 @@ def repository_index(plane: DataPlane, *, ready: bool = False) -> list[dict[str,
 def model_ready(plane: DataPlane, name: str, version: str) -> bool:
     """Whether a version (or, without one, any) can serve. Raises ModelNotFound for what is not in the repository."""
     ready = plane.models.ready_versions(name)
-    if ready and (not version or (version.isdigit() and int(version) in ready)):
+    if ready and (not version or number(version) in ready):
         return True
     rows = [row for row in plane.models.index() if row.name == name]
-    if not rows or (version and all(row.version not in ("", version) for row in rows)):
+    if not rows or (version and all(row.version not in ("", str(number(version))) for row in rows)):
         raise ModelNotFound(f"model {name[:100]!r}{f' version {version[:20]}' if version else ''} is not found")
     return False
 

@@ -33,7 +33,10 @@ def _filled(datatype, shape, finite):
 
     def array(data):
         made = np.frombuffer(data, datatype.numpy).reshape(shape)
-        return np.where(np.isfinite(made), made, 1).astype(datatype.numpy) if finite and datatype.is_float else made
+        if not (finite and datatype.is_float):
+            return made
+        with np.errstate(invalid="ignore"):  # signalling NaN do as their name says
+            return np.where(np.isfinite(made), made, 1).astype(datatype.numpy)
 
     return bits.map(array)
 

@@ -18,6 +18,8 @@ logger = logging.getLogger("headrace.rest")
 
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
+_MOST_CHARS = 2000
+"""Of a refusal, which may quote the request."""
 
 
 class Reply:
@@ -76,6 +78,8 @@ def refusal(error: Exception) -> Reply:
     if not isinstance(error, ServingError):
         logger.error("an infer request failed in an unforeseen way", exc_info=error)
         text = f"internal error ({type(error).__name__})"
+    if len(text) > _MOST_CHARS:
+        text = text[:_MOST_CHARS] + "..."
     status = fault(error).http
     extra = ((b"retry-after", b"1"),) if status == 503 else ()
     return Reply(status, orjson.dumps({"error": text}), JSON, extra)

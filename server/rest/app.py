@@ -139,9 +139,9 @@ def make_app(
                 raise too_large(f"has {head.content_length} bytes", max_body_bytes)
             body = await _body(request.receive, max_body_bytes)
             wanted = read(plane, model, version, head, body, max_body_bytes)
-        except ServingError as error:
+        except Exception as error:
             plane.refused(error)
-            raise
+            return refusal(error)
         try:
             outcome: InferResponse | ServingError = await _unless_gone(plane, wanted, request.receive)
         except ServingError as error:
@@ -177,6 +177,10 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def validation_error(_: Request, error: Exception) -> Response:
         return Json({"error": str(error)}, 400)
+
+    @app.exception_handler(Exception)
+    async def bug(_: Request, error: Exception) -> Response:  # Starlette raises it again, for uvicorn to log
+        return Json({"error": f"internal error ({type(error).__name__})"}, 500)
 
 
 def _response(answer: Reply) -> Response:

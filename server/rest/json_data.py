@@ -55,6 +55,8 @@ _PARSERS: dict[Datatype, tuple[msgspec.json.Decoder[list[Any]], str]] = {
     Datatype.BYTES: (_STRINGS, ""),
 }
 """Per datatype: the strict JSON parser and the struct code of one element. FP16 and BF16 travel as binary data only."""
+_TAKING_LISTS = (Datatype.BOOL, Datatype.BYTES)
+"""Where a list among the values would pass: for struct it is a truth value, for numpy an object."""
 
 
 def from_json(tensor: str, datatype: Datatype, shape: list[int], data: msgspec.Raw | list[Any]) -> Array:
@@ -72,13 +74,15 @@ def from_json(tensor: str, datatype: Datatype, shape: list[int], data: msgspec.R
     else:
         try:
             values = decoder.decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise BadRequest(f"data of tensor {tensor!r} ({datatype.value}): {error}") from None
     if values and isinstance(values[0], list):
         values = _flat(tensor, values, dims)
     count = math.prod(dims)
     if len(values) != count:
         raise BadRequest(f"tensor {tensor!r} of shape {list(dims)} takes {count} values, the request has {len(values)}")
+    if datatype in _TAKING_LISTS and list in map(type, values):
+        raise _misfit(tensor, datatype, values)
     if not code:
         return shaped(tensor, np.array([*values, None], dtype=object)[:-1], dims)
     try:
@@ -139,14 +143,14 @@ def _flat(tensor: str, values: list[Any], dims: tuple[int, ...]) -> list[Any]:
 
 def _misfit(tensor: str, datatype: Datatype, values: list[Any]) -> BadRequest:
     """Find the value that does not fit, for the message."""
+    if list in map(type, values):
+        return BadRequest(f"data of tensor {tensor!r} mixes lists and values")
     if datatype.is_float:
         limit = float(np.finfo(datatype.numpy).max)
         low, high = -limit, limit
     else:
         low, high = int(np.iinfo(datatype.numpy).min), int(np.iinfo(datatype.numpy).max)
     for index, value in enumerate(values):
-        if isinstance(value, list):
-            return BadRequest(f"data of tensor {tensor!r} mixes lists and values")
         if not low <= value <= high:
             return BadRequest(
                 f"value {value} at position {index} of tensor {tensor!r} is outside {datatype.value}: {low} to {high}"

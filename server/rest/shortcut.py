@@ -7,93 +7,37 @@ Subclass of uvicorn's protocol class, whose parser, pipelining and ASGI cycle it
 Expect, Upgrade, compressed, HTTP/1.0, Connection: close, pipelined behind an unanswered request, escaped or unknown
 URL) falls through; answers are the same both ways. A head that was found plain is remembered, and the next one with
 the same bytes does not go through the parser at all. Invariants: 1. At most one Turn is unanswered per connection, so
-answers keep their order. 2. A client that goes away (end of stream included) cancels its Turn. 3. A client that does
-not read its answers is not read from.
+answers keep their order, refusals of what is no request included. 2. A client that goes away (end of stream included)
+cancels its Turn. 3. A client that does not read its answers is not read from.
 """
 
 from __future__ import annotations
 
+import asyncio
 import http
 from collections.abc import Callable
 from typing import Any
 
 import httptools
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headrace.errors import ServingError
-from headrace.requests import InferRequest, InferResponse
-from server.dataplane import Ticket
-from server.rest.answers import Reply, read, refusal, reply
-from server.rest.head import Head, read_head
-from server.rest.site import Site, Target
+from server.rest.answers import Reply
+from server.rest.flow import Flow
+from server.rest.head import read_head
+from server.rest.site import Site
+from server.rest.turn import Turn
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_URL_BYTES = 8 << 10
+_NOT_FOUND = -1 + 4
 _STATUS = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in http.HTTPStatus}
 _STATUS[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
 
 
 class _Refused(Exception):
     """Raised inside a parser callback to end the connection: (status, sentence)."""
-
-
-class _NoEvent:
-    """Stands for the event of an ASGI cycle where uvicorn sets it for whoever waits: nobody does."""
-
-    def set(self) -> None:
-        pass
-
-
-class Turn:
-    """One infer request on the short cut, and its answer. To uvicorn it looks like the cycle of an ASGI request."""
-
-    __slots__ = ("_connection", "_head", "_request", "_target", "_ticket", "keep_alive", "response_complete")
-
-    message_event = _NoEvent()
-
-    def __init__(self, connection: ShortCut, target: Target, head: Head) -> None:
-        self._connection = connection
-        self._target = target
-        self._head = head
-        self._request: InferRequest | None = None
-        self._ticket: Ticket | None = None
-        self.keep_alive = True
-        self.response_complete = False
-
-    def begin(self, body: bytes) -> None:
-        """The body is whole: decode and submit."""
-        site, target = self._connection.site, self._target
-        try:
-            self._request = read(site.plane, target.model, target.version, self._head, body, site.max_body_bytes)
-        except Exception as error:
-            site.plane.refused(error)
-            self._write(refusal(error))
-            return
-        try:
-            self._ticket = site.plane.submit(self._request, self._answer)
-        except Exception as error:
-            self._write(refusal(error))
-
-    @property
-    def disconnected(self) -> bool:
-        """Whether the client is known to be gone."""
-        return self.response_complete
-
-    @disconnected.setter
-    def disconnected(self, gone: bool) -> None:  # uvicorn says so in connection_lost
-        if gone and not self.response_complete:
-            self.response_complete = True
-            if self._ticket is not None:
-                self._ticket.cancel()
-
-    def _answer(self, outcome: InferResponse | ServingError) -> None:
-        assert self._request is not None
-        self._write(reply(outcome, self._request, self._head))
-
-    def _write(self, answer: Reply) -> None:
-        self._ticket = self._request = None
-        self.response_complete = True
-        self._connection.write_reply(answer, self.keep_alive)
 
 
 class ShortCut(HttpToolsProtocol):
@@ -106,32 +50,46 @@ class ShortCut(HttpToolsProtocol):
         self.site = site
         self._lost = lost
         self._turn: Turn | None = None
+        self._answering: Any = None
+        """The cycle whose turn it is; `cycle` is the latest, which may wait behind it."""
         self._chunks: list[bytes] = []
         self._raw_head = b""
         """The bytes up to the first empty line, while they may be those of the request being parsed."""
         self._in_head = False
         self._head_bytes = 0
         self._receiving = False
+        self._body_begun = False
+        self._last_word: Reply | None = None
+        """A refusal that ends the connection, once the requests before it are answered."""
         self._since = site.now
+        self._unread = 0
+        """Bytes of answers that had not left at the last sweep."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if self._last_word is not None:
+            return
         end = data.find(b"\r\n\r\n") + 4
         cycle = self.cycle
         if not self._receiving and (cycle is None or cycle.response_complete):
             known = self.site.heads.get(data[:end])
             if known is not None and known.length == len(data):
                 self._since = self.site.now
-                self.cycle = turn = Turn(self, known.target, known.head)
+                self.cycle = self._answering = turn = Turn(self.site, self.write_reply, known.target, known.head)
                 turn.begin(data[end:])
                 return
-            self._raw_head = data[:end]
+            self._raw_head = data[:end] if end > _NOT_FOUND else b""
         was_in_head = self._in_head
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # no upgrade is spoken here; the request has been answered as if it had not asked
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, _Refused):
@@ -149,6 +107,7 @@ class ShortCut(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._in_head = self._receiving = True
+        self._body_begun = False
         self._head_bytes = 0
         self._since = self.site.now
 
@@ -158,7 +117,14 @@ class ShortCut(HttpToolsProtocol):
             raise _Refused(414, f"the URL is longer than {MAX_URL_BYTES} bytes")
 
     def on_headers_complete(self) -> None:
+        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            raise _Refused(431, f"the request's head is longer than {MAX_HEAD_BYTES} bytes")
+        if self.parser.get_method() == b"CONNECT":
+            raise _Refused(405, "this is no proxy: CONNECT is not spoken here")
+        if self.parser.should_upgrade():
+            return
         self._in_head = False
+        raw, self._raw_head = self._raw_head, b""  # never to be taken for that of a later request
         target = self.site.target(self.url)
         cycle = self.cycle
         if target is None or not (cycle is None or cycle.response_complete) or self.parser.get_method() != b"POST":
@@ -177,19 +143,21 @@ class ShortCut(HttpToolsProtocol):
         ):
             self._fall_through()
             return
-        self.cycle = self._turn = Turn(self, target, head)
+        self.cycle = self._answering = self._turn = Turn(self.site, self.write_reply, target, head)
         self._chunks = []
-        if self._raw_head:
-            self.site.learn(self._raw_head, target, head)
-            self._raw_head = b""
+        if raw.startswith(b"POST %b " % self.url):  # else it came in pieces, or blank lines came first
+            self.site.learn(raw, target, head)
 
     def on_body(self, body: bytes) -> None:
         if self._turn is not None:
             self._chunks.append(body)
         else:
+            self._body_begun = True
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._in_head:  # it asks for an upgrade, and the parser takes its body for another protocol
+            return
         self._receiving = False
         turn = self._turn
         if turn is None:
@@ -205,9 +173,29 @@ class ShortCut(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.headers, self.expect_100_continue = url, headers, expect
         self.scope["headers"] = headers
-        super().on_headers_complete()
+        try:
+            super().on_headers_complete()
+        except httptools.HttpParserInvalidURLError:
+            self._in_head = True
+            raise _Refused(400, f"this is not a URL: {self.url[:100].decode('latin-1')!r}") from None
         if self.site.draining:
             self.cycle.keep_alive = False
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """None is spoken here: take the request as if it had not asked. Java's client asks in every first one."""
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                lines.append(b"connection: " + (b"close" if b"close" in value.lower() else b"keep-alive"))
+            elif name != b"upgrade":
+                lines.append(b"%b: %b" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)  # the old one takes nothing more if the request said close
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join((*lines, b"", rest)))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -233,20 +221,38 @@ class ShortCut(HttpToolsProtocol):
         self.on_response_complete()
 
     def refuse(self, status: int, sentence: str) -> None:
-        """Answer what never became a request, and close."""
-        error = Reply(status, b'{"error":"%s"}' % sentence.replace('"', "'").encode())
-        self.write_reply(error, keep_alive=False)
+        """Answer what never became a request, after those before it, and close."""
+        error = Reply(status, orjson.dumps({"error": sentence}))
+        if self._earlier_unanswered:
+            self._last_word = error
+            if self.pipeline and not self._in_head and self._receiving:
+                self.pipeline.popleft()  # its own cycle, which will never have its body
+        elif self._receiving and not self._in_head and self.cycle.response_complete:
+            self.transport.close()  # refused already, and the rest of its body is not awaited
+        else:
+            self.write_reply(error, keep_alive=False)
+
+    @property
+    def _earlier_unanswered(self) -> bool:
+        """Whether a request before the one that is being received has no answer yet."""
+        if self._receiving and not self._in_head:
+            return bool(self.pipeline)
+        return self.cycle is not None and not self.cycle.response_complete
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but idle connections are closed by the sweep instead of a timer for each."""
         self._since = self.site.now
         if self.transport.is_closing():
             return
-        if not self.flow.write_paused:
-            self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
+        elif self._last_word is not None:
+            self.write_reply(self._last_word, keep_alive=False)
+        elif self._receiving and self.expect_100_continue and not self._body_begun and self.cycle.response_complete:
+            self.transport.close()  # refused instead of asked to send: what comes next may be the body or not
+            return
+        self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -260,6 +266,9 @@ class ShortCut(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         self._lost()
 
     def drain(self) -> None:
@@ -269,9 +278,15 @@ class ShortCut(HttpToolsProtocol):
 
     def sweep(self, now: float) -> None:
         """Called every second: close what has been idle or slow for too long."""
+        unread = self.transport.get_write_buffer_size()
+        if unread != self._unread:  # the client reads, be it slowly
+            self._unread, self._since = unread, now
         quiet = now - self._since
-        if self._receiving:
-            if quiet > self.site.receive_timeout_s:
+        if unread and quiet > self.site.keep_alive_s:
+            self.transport.abort()
+        elif self._receiving:
+            late = quiet > self.site.receive_timeout_s
+            if late and not self._earlier_unanswered and not self.flow.read_paused:
                 self.refuse(408, f"the request did not arrive within {self.site.receive_timeout_s:g} s")
         elif self.idle and quiet > self.site.keep_alive_s:
             self.transport.close()

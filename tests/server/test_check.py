@@ -69,7 +69,7 @@ def test_request_of_an_unbatched_model_is_one_row(spec, shape):
         (
             (A, B),
             zeros(A, 3, 2) | zeros(B, 2),
-            r"inputs of model 'm' must have equally many rows: 'a' has 3, 'b' has 2",
+            r"of model 'm' must have equally many rows: 'a' has 3, 'b' has 2",
         ),
         ((A, B), zeros(A, 0, 2) | zeros(B, 2), r"equally many rows: 'a' has 0, 'b' has 2"),
         ((A, B), zeros(A, 1, 2) | zeros(B), r"input 'b' .* the request has \[\]"),

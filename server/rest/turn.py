@@ -1,0 +1,77 @@
+"""One infer request on the short cut, from its whole body to its answer.
+
+Made by the connection (`shortcut.py`) when a head is found plain; hands the request to the data plane and the finished
+answer to `reply`. Invariants: 1. `reply` is called exactly once, unless the client is said to be gone first. 2. A
+client that is gone has no place in a queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headrace.errors import ServingError
+from headrace.requests import InferRequest, InferResponse
+from server.dataplane import Ticket
+from server.rest.answers import Reply, read, refusal, reply
+from server.rest.head import Head
+from server.rest.site import Site, Target
+
+
+class _NoEvent:
+    """Stands for the event of an ASGI cycle where uvicorn sets it for whoever waits: nobody does."""
+
+    def set(self) -> None:
+        pass
+
+
+class Turn:
+    """One infer request on the short cut, and its answer. To uvicorn it looks like the cycle of an ASGI request."""
+
+    __slots__ = ("_head", "_reply", "_request", "_site", "_target", "_ticket", "keep_alive", "response_complete")
+
+    message_event = _NoEvent()
+
+    def __init__(self, site: Site, reply: Callable[[Reply, bool], None], target: Target, head: Head) -> None:
+        self._site = site
+        self._reply = reply
+        self._target = target
+        self._head = head
+        self._request: InferRequest | None = None
+        self._ticket: Ticket | None = None
+        self.keep_alive = True
+        self.response_complete = False
+
+    def begin(self, body: bytes) -> None:
+        """The body is whole: decode and submit."""
+        site, target = self._site, self._target
+        try:
+            self._request = read(site.plane, target.model, target.version, self._head, body, site.max_body_bytes)
+        except Exception as error:
+            site.plane.refused(error)
+            self._write(refusal(error))
+            return
+        try:
+            self._ticket = site.plane.submit(self._request, self._answer)
+        except Exception as error:
+            self._write(refusal(error))
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the client is known to be gone."""
+        return self.response_complete
+
+    @disconnected.setter
+    def disconnected(self, gone: bool) -> None:  # uvicorn says so in connection_lost
+        if gone and not self.response_complete:
+            self.response_complete = True
+            if self._ticket is not None:
+                self._ticket.cancel()
+
+    def _answer(self, outcome: InferResponse | ServingError) -> None:
+        assert self._request is not None
+        self._write(reply(outcome, self._request, self._head))
+
+    def _write(self, answer: Reply) -> None:
+        self._ticket = self._request = None
+        self.response_complete = True
+        self._reply(answer, self.keep_alive)

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from headrace.config import BatchingLimits, Latest, ModelConfig, Provider, ServerConfig, parse
+from headrace.errors import ConfigError
+
+KEYS = st.sampled_from(
+    [*ModelConfig.model_fields, *BatchingLimits.model_fields, "latest", "name", "options", "count", "str", "odd"]
+)
+
+
+def problem(kind, values):
+    with pytest.raises(ConfigError) as caught:
+        parse(kind, values, "config.yaml")
+    return str(caught.value)
+
+
+def test_nothing_said_is_all_defaults():
+    server, model = parse(ServerConfig, {}, "flags"), parse(ModelConfig, {}, "config.yaml")
+    assert (server.http_port, server.grpc_port, server.replicas) == (8000, 8001, "auto")
+    assert model == ModelConfig()
+    assert model.batching == BatchingLimits(
+        enabled="auto", max_batch_rows=64, max_queue_delay_ms=0.0, max_queue_rows=4096
+    )
+    assert model.versions == Latest(latest=1)
+
+
+def test_what_is_said_is_kept():
+    config = parse(
+        ModelConfig,
+        {
+            "batching": {"enabled": False, "max_batch_rows": 8, "max_queue_delay_ms": 2.5},
+            "instances": {"count": 2},
+            "execution_providers": ["cpu", {"name": "cuda", "options": {"device_id": 1}}],
+            "versions": [1, 3],
+            "labels": {"y": "labels.txt"},
+        },
+        "config.yaml",
+    )
+    assert config.batching.enabled is False
+    assert config.batching.max_batch_rows == 8
+    assert config.batching.max_queue_delay_s == pytest.approx(0.0025)
+    assert config.instances.count == 2
+    assert config.execution_providers == ("cpu", Provider(name="cuda", options={"device_id": 1}))
+    assert config.versions == (1, 3)
+    assert config.labels == {"y": "labels.txt"}
+
+
+@pytest.mark.parametrize(("said", "meant"), [("all", "all"), ({"latest": 2}, Latest(latest=2)), ([7], (7,))])
+def test_versions_may_be_said_in_three_ways(said, meant):
+    assert parse(ModelConfig, {"versions": said}, "config.yaml").versions == meant
+
+
+def test_text_from_flags_and_environment_is_read_as_its_field_wants_it():
+    config = parse(
+        ServerConfig,
+        {"http_port": "9000", "replicas": "2", "drain_grace_s": "1.5", "model_repository": ["a"]},
+        "flags and environment",
+    )
+    assert (config.http_port, config.replicas, config.drain_grace_s) == (9000, 2, 1.5)
+    assert config.model_repository == (Path("a"),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "sentence"),
+    [
+        (ServerConfig, {"http_prot": 1}, "unknown key 'http_prot'; did you mean 'http_port'?"),
+        (ModelConfig, {"batch": {}}, "unknown key 'batch'; did you mean 'batching'?"),
+        (
+            ModelConfig,
+            {"batching": {"max_batch_size": 1}},
+            "unknown key 'batching.max_batch_size'; did you mean 'max_batch_rows'?",
+        ),
+        (
+            ModelConfig,
+            {"instances": {"zzz": 1}},
+            "unknown key 'instances.zzz'; known keys are count, threads",
+        ),
+        (ServerConfig, {"http_port": 70000}, "'http_port': Input should be less than or equal to 65535, found 70000"),
+        (ModelConfig, {"batching": {"max_batch_rows": 0}}, "'batching.max_batch_rows': Input should be greater"),
+        (ModelConfig, {"instances": {"count": "two"}}, "'instances.count': Input should be a valid integer"),
+        (ModelConfig, {"instances": {"count": "two"}}, "found 'two'"),
+        (ModelConfig, {"batching": 3}, "'batching': Input should be a valid dictionary"),
+        (ServerConfig, {"log_format": "xml"}, "'log_format': Input should be 'text' or 'json', found 'xml'"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_key_and_what_was_found(kind, values, sentence):
+    message = problem(kind, values)
+    assert message.startswith("config.yaml: ")
+    assert sentence in message
+
+
+def test_all_mistakes_are_named_at_once():
+    message = problem(ServerConfig, {"http_prot": 1, "log_level": "loud"})
+    assert "http_prot" in message
+    assert "log_level" in message
+
+
+def test_an_endless_value_is_not_repeated_whole():
+    assert len(problem(ServerConfig, {"log_level": "x" * 10_000})) < 300
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"versions": {"lates": 1}}, "unknown key 'versions.lates'; did you mean 'latest'?"),
+        ({"versions": {"latest": 0}}, "'versions.latest': Input should be greater than or equal to 1, found 0"),
+        ({"versions": [1, "x"]}, "'versions.1': Input should be a valid integer, unable to parse string as an integer"),
+        ({"versions": "newest"}, "Latest or 'all' or a valid tuple, found 'newest'"),
+        (
+            {"execution_providers": [{"nam": "cuda"}]},
+            "'execution_providers.0.name' is missing; unknown key 'execution_providers.0.nam'; did you mean 'name'?",
+        ),
+    ],
+)
+def test_of_a_field_with_several_forms_the_one_that_was_meant_is_complained_about(values, message):
+    said = problem(ModelConfig, values)
+    assert message in said
+    assert said.count("; ") == message.count("; "), "and no other"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers(0, 3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(KEYS, ANYTHING, max_size=4))
+def test_whatever_a_file_says_is_a_configuration_or_an_error_that_says_why(values):
+    try:
+        parse(ModelConfig, values, "config.yaml")
+    except ConfigError as error:
+        assert str(error).startswith("config.yaml: ")
+        assert len(str(error)) > len("config.yaml: ")
+
+
+@pytest.mark.parametrize("config", [ServerConfig(), ModelConfig(), BatchingLimits()])
+def test_what_was_checked_does_not_change(config):
+    field = next(iter(type(config).model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(config, field, getattr(config, field))

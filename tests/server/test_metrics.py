@@ -1,0 +1,118 @@
+"""What Prometheus reads, as its own parser reads it."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from headrace import __version__
+from headrace.counters import Cell
+from headrace.models import ModelId
+from server.metrics import PoolMetrics
+from server.pool.board import Board, State
+from server.statistics import REFUSALS, Statistics
+
+DIGITS = {"model": "digits", "version": "3"}
+
+
+@pytest.fixture
+def pool(tmp_path):
+    counters = tmp_path / "counters"
+    counters.mkdir()
+    return Statistics(counters, 0), Board.create(tmp_path / "board", 2)
+
+
+@pytest.fixture
+def scrape(pool):
+    def scrape():
+        text = PoolMetrics(*pool).text().decode()
+        samples = {}
+        for family in text_string_to_metric_families(text):
+            assert family.documentation
+            for sample in family.samples:
+                key = (sample.name, *sorted(sample.labels.items()))
+                assert key not in samples, "every series stands there once"
+                samples[key] = sample.value
+        return samples
+
+    return scrape
+
+
+def series(name, labels=None, **more):
+    return (name, *sorted(((labels or {}) | more).items()))
+
+
+def test_counters_and_gauges_of_a_model(pool, scrape):
+    counters = pool[0].open(ModelId("digits", 3), 8)
+    counters.batch_ran(5, [1000, 2000], 10, 20, 30)
+    counters.succeeded(3_000_000)
+    counters.succeeded(3_000_000)
+    counters.failed("bad_request")
+    counters.add(Cell.QUEUE_ROWS, 4)
+    counters.add(Cell.IN_FLIGHT, 2)
+
+    samples = scrape()
+
+    assert samples[series("headrace_requests_total", DIGITS)] == 2
+    assert samples[series("headrace_rows_total", DIGITS)] == 5
+    assert samples[series("headrace_batches_total", DIGITS)] == 1
+    assert samples[series("headrace_request_failures_total", DIGITS, reason="bad_request")] == 1
+    assert samples[series("headrace_queue_rows", DIGITS)] == 4
+    assert samples[series("headrace_requests_in_flight", DIGITS)] == 2
+
+
+def test_histograms_are_cumulative_and_in_seconds(pool, scrape):
+    counters = pool[0].open(ModelId("digits", 3), 8)
+    for took_ns in (40_000, 2_000_000, 60_000_000_000):
+        counters.succeeded(took_ns)
+    counters.batch_ran(5, [1_500_000], 0, 3_000_000, 0)
+
+    samples = scrape()
+
+    bucket = lambda name, bound: samples[series(f"{name}_bucket", DIGITS, le=bound)]  # noqa: E731
+    assert [bucket("headrace_request_seconds", bound) for bound in ("5e-05", "0.001", "0.0025", "10.0", "+Inf")] == [
+        *(1, 1, 2, 2, 3)
+    ]
+    assert samples[series("headrace_request_seconds_sum", DIGITS)] == pytest.approx(60.00204)
+    assert samples[series("headrace_request_seconds_count", DIGITS)] == 3
+    assert samples[series("headrace_queue_seconds_sum", DIGITS)] == pytest.approx(0.0015)
+    assert samples[series("headrace_compute_seconds_sum", DIGITS)] == pytest.approx(0.003)
+    assert [bucket("headrace_batch_rows", bound) for bound in ("4", "8", "+Inf")] == [0, 1, 1]
+    assert samples[series("headrace_batch_rows_sum", DIGITS)] == 5
+    assert samples[series("headrace_batch_rows_count", DIGITS)] == 1
+
+
+@pytest.mark.parametrize(("limit", "last"), [(1, "1"), (8, "8"), (65, "128")])
+def test_batch_buckets_reach_the_largest_batch(pool, scrape, limit, last):
+    pool[0].open(ModelId("digits", 3), limit).batch_ran(limit, [0], 0, 0, 0)
+    samples = scrape()
+    assert samples[series("headrace_batch_rows_bucket", DIGITS, le=last)] == 1
+
+
+def test_refusals_have_a_reason_and_no_model(pool, scrape):
+    pool[0].open(REFUSALS, 1).failed("too_large")
+    samples = scrape()
+    assert samples[series("headrace_requests_refused_total", reason="too_large")] == 1
+    assert not [key for key in samples if ("model", "") in key]
+
+
+def test_pool_shows_its_replicas(pool, scrape):
+    board = pool[1]
+    board.seat(0, 100)
+    board.advance(0, State.READY)
+    board.connection_opened(0)
+    board.seat(1, 101)
+    board.advance(1, State.DEAD)
+    board.seat(1, 102)
+
+    samples = scrape()
+
+    states = {state: samples[series("headrace_replicas", state=state)] for state in ("ready", "starting", "dead")}
+    assert states == {"ready": 1, "starting": 1, "dead": 0}
+    assert samples[series("headrace_http_connections", replica="0")] == 1
+    assert samples[series("headrace_replica_restarts_total", replica="0")] == 0
+    assert samples[series("headrace_replica_restarts_total", replica="1")] == 1
+    assert samples[series("headrace_build", version=__version__)] == 1
+
+
+def test_model_name_with_quotes_and_line_breaks_is_still_one_series(pool, scrape):
+    pool[0].open(ModelId('a"b\\c\nd', 1), 1).succeeded(1)
+    assert scrape()[series("headrace_requests_total", model='a"b\\c\nd', version="1")] == 1
