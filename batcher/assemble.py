@@ -22,7 +22,7 @@ def concat(parts: Sequence[Mapping[str, Array]]) -> Mapping[str, Array]:
 
 
 def split(outputs: Mapping[str, Array], rows: Sequence[int]) -> list[dict[str, Array]]:
-    """Views on `outputs`: the first `rows[0]` rows, the next `rows[1]`, and so on.
+    """Views on `outputs`: the first `rows[0]` rows, the next `rows[1]`, and so on. A single part gets all as it is.
 
     Raises ExecutorFailed if an output has not exactly `sum(rows)` rows.
     """
@@ -31,6 +31,8 @@ def split(outputs: Mapping[str, Array], rows: Sequence[int]) -> list[dict[str, A
         if array.ndim == 0 or array.shape[0] != total:
             found = "a scalar" if array.ndim == 0 else f"{array.shape[0]} rows"
             raise ExecutorFailed(f"the model answered a batch of {total} rows with {found} in output {name!r}")
+    if len(rows) == 1:
+        return [dict(outputs)]
     parts = []
     start = 0
     for count in rows:

@@ -21,7 +21,8 @@ from batcher.cut import Rejoin
 from batcher.decide import Dispatch, Limits, decide
 from batcher.entry import Entry, Outcome
 from batcher.queue import RowQueue
-from headrace.counters import Cell, ModelCounters
+from headrace import cell
+from headrace.counters import ModelCounters
 from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, QueueFull, ServingError
 from headrace.executor import Executor
 from headrace.models import ModelId
@@ -86,7 +87,7 @@ class Batcher:
                 queue.append(piece)
         if timeout_s:
             entry.timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, entry, timeout_s)
-        self._counters.cells[Cell.QUEUE_ROWS] = queue.rows
+        self._counters.cells[cell.QUEUE_ROWS] = queue.rows
         if self._sleepers:
             self._wake()
 
@@ -104,7 +105,7 @@ class Batcher:
             each.done = True
             if each.waiting:
                 self._queue.abandon(each)
-        self._counters.cells[Cell.QUEUE_ROWS] = self._queue.rows
+        self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
 
     def _expire(self, entry: Entry, timeout_s: float) -> None:
         self.cancel(entry)
@@ -131,15 +132,16 @@ class Batcher:
                 await asyncio.sleep(0)  # an executor that runs on this loop never lets go of it by itself
 
     async def _next_batch(self) -> list[Entry]:
+        queue = self._queue
         while True:
-            now = self._clock()
             again: float | None = None
-            for key, waiting in self._queue.groups():
+            now = self._clock()
+            for key, waiting in queue.groups():
                 verdict = decide(now, waiting, self._limits)
                 if isinstance(verdict, Dispatch):
-                    batch = self._queue.take(key, verdict.rows)
-                    self._counters.cells[Cell.QUEUE_ROWS] = self._queue.rows
-                    if self._sleepers and self._queue.rows:
+                    batch = queue.take(key, verdict.rows)
+                    self._counters.cells[cell.QUEUE_ROWS] = queue.rows
+                    if self._sleepers and queue.rows:
                         self._wake()  # what is left may be a full batch too: a sleeper would wait for its timer
                     return batch
                 again = verdict.time if again is None else min(again, verdict.time)
@@ -149,13 +151,15 @@ class Batcher:
         """Until an arrival wakes this slot or `seconds` have passed."""
         loop = asyncio.get_running_loop()
         sleeper = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, _wake, sleeper)
         self._sleepers.append(sleeper)
+        if seconds is None:
+            await sleeper
+            return
+        timer = loop.call_later(seconds, _wake, sleeper)
         try:
             await sleeper
         finally:
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
 
     def _wake(self) -> None:
         # The one that sleeps longest: the others fell asleep later and know of more, so their timers cover it all.
@@ -168,7 +172,7 @@ class Batcher:
     async def _run(self, batch: list[Entry]) -> None:
         """Run a closed batch and deliver to each entry. Raises nothing."""
         started = time.perf_counter_ns()
-        now = self._clock()
+        taken = self._clock()
         failure: Exception | None = None
         try:
             inputs = concat([entry.inputs for entry in batch])
@@ -189,9 +193,9 @@ class Batcher:
             await self._failed(batch, failure)
             del failure  # its traceback holds this frame: together they would keep the batch's tensors
             return
-        queued_ns = [int((now - entry.arrived) * 1e9) for entry in batch]
+        self._deliver(batch, parts)  # before it is counted: somebody waits
+        queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
-        self._deliver(batch, parts)
 
     async def _failed(self, batch: list[Entry], error: Exception) -> None:
         if len(batch) > 1:

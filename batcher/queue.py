@@ -9,7 +9,7 @@ when there are many: clients that give up and try again must not fill the memory
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 
 from batcher.decide import Waiting
 from batcher.entry import Entry
@@ -47,17 +47,11 @@ class RowQueue:
         if self._done > _MOST_DONE:
             self._sweep()
 
-    def groups(self) -> Iterator[tuple[Hashable, Waiting]]:
+    def groups(self) -> list[tuple[Hashable, Waiting]]:
         """Each group with a live entry, in turn order. Drops what is done from the front."""
-        for key in list(self._groups):
-            group = self._groups[key]
-            while group and group[0].done:
-                group.popleft()
-                self._done -= 1
-            if group:
-                yield key, Waiting(self._group_rows[key], group[0].arrived)
-            else:
-                del self._groups[key], self._group_rows[key]
+        if self._done:
+            self._drop_done()
+        return [(key, Waiting(self._group_rows[key], group[0].arrived)) for key, group in self._groups.items()]
 
     def take(self, key: Hashable, max_rows: int) -> list[Entry]:
         """Close a batch: the oldest entries of the group that fit into `max_rows` together, at least one."""
@@ -82,6 +76,14 @@ class RowQueue:
             self._groups[key] = group
             self._group_rows[key] = left
         return batch
+
+    def _drop_done(self) -> None:
+        for key, group in list(self._groups.items()):
+            while group and group[0].done:
+                group.popleft()
+                self._done -= 1
+            if not group:
+                del self._groups[key], self._group_rows[key]
 
     def _sweep(self) -> None:
         for key, group in list(self._groups.items()):

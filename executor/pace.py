@@ -20,39 +20,36 @@ STALL_S = 25 * LOOP_BUDGET_S
 class Pace:
     """Expected seconds by amount of work. Not thread-safe."""
 
-    __slots__ = ("_expected", "_last_two")
+    __slots__ = ("_buckets",)
 
     def __init__(self) -> None:
-        self._last_two: dict[int, tuple[float, float]] = {}
-        self._expected: dict[int, float] = {}
+        self._buckets: dict[int, tuple[float, float, float]] = {}
+        """bucket -> (expected, the run before the last, the last)"""
 
     def record(self, work: int, seconds: float) -> None:
         """A run of `work` elements took `seconds`. What is expected next is the median of the last three."""
         bucket = work.bit_length()
-        last_two = self._last_two.get(bucket)
-        if last_two is None or seconds > STALL_S:
-            self._last_two[bucket] = (seconds, seconds)
-            self._expected[bucket] = seconds
+        known = self._buckets.get(bucket)
+        if known is None or seconds > STALL_S:
+            self._buckets[bucket] = (seconds, seconds, seconds)
             return
-        before, last = last_two
+        _, before, last = known
         low, high = (before, last) if before < last else (last, before)
-        self._expected[bucket] = low if seconds < low else high if seconds > high else seconds
-        self._last_two[bucket] = (last, seconds)
+        self._buckets[bucket] = (low if seconds < low else high if seconds > high else seconds, last, seconds)
 
     def expected(self, work: int) -> float:
         """Seconds that a run of `work` elements should take; infinity if nothing is known."""
-        bucket = work.bit_length()
-        known = self._expected.get(bucket)
-        return self._guess(work, bucket) if known is None else known
+        known = self._buckets.get(work.bit_length())
+        return known[0] if known is not None else self._guess(work, work.bit_length())
 
     def _guess(self, work: int, bucket: int) -> float:
-        larger = [seconds for each, seconds in self._expected.items() if each > bucket]
-        smaller = [each for each in self._expected if each < bucket]
+        larger = [expected for each, (expected, _, _) in self._buckets.items() if each > bucket]
+        smaller = [each for each in self._buckets if each < bucket]
         guesses = [math.inf]
         if larger:
             guesses.append(min(larger))
         if smaller:
             nearest = max(smaller)
             least_work = 1 << max(nearest - 1, 0)
-            guesses.append(self._expected[nearest] * (work / least_work))
+            guesses.append(self._buckets[nearest][0] * (work / least_work))
         return min(guesses)

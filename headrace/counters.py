@@ -3,7 +3,7 @@
 Each replica writes its own `ModelCounters` (one writer, no lock) and whoever is asked sums those of all replicas, so
 a scrape costs the hot path nothing and a replica that dies loses no count. Times are nanoseconds.
 
-Layout, in cells of 8 bytes: the `Cell` scalars | failures per slug | three histograms | the batch table with
+Layout, in cells of 8 bytes: those of `headrace.cell` | failures per slug | three histograms | the batch table with
 `BATCH_CELLS` per batch size 1..max_batch_rows. Larger batches (there are none by contract) count in the last line.
 """
 
@@ -14,6 +14,7 @@ from bisect import bisect_left
 
 import numpy as np
 
+from headrace import cell
 from headrace.errors import SLUGS
 
 BUCKETS_S: tuple[float, ...] = (
@@ -23,33 +24,7 @@ BUCKETS_S: tuple[float, ...] = (
 BUCKETS_NS = tuple(round(bound * 1e9) for bound in BUCKETS_S)
 
 
-class Cell:
-    """Scalar cells. `*_NS` are sums over requests, as V2's statistics extension wants them.
-
-    Plain integers: a member of an IntEnum costs as much to look up as the addition that it is for.
-    """
-
-    SUCCESSES = 0
-    SUCCESS_NS = 1
-    FAILURES = 2
-    FAILURE_NS = 3
-    QUEUE_NS = 4
-    INPUT_NS = 5
-    INFER_NS = 6
-    OUTPUT_NS = 7
-    ROWS = 8
-    BATCHES = 9
-    LAST_INFERENCE_MS = 10
-    QUEUE_ROWS = 11
-    IN_FLIGHT = 12
-
-
-_SCALARS = 13
-
-GAUGES = (Cell.QUEUE_ROWS, Cell.IN_FLIGHT)
-"""Cells that say what is now rather than what has been: they restart at zero with their process."""
-
-_FAILURES_AT = _SCALARS
+_FAILURES_AT = cell.COUNT
 _HISTOGRAM = len(BUCKETS_S) + 1
 REQUEST_AT = _FAILURES_AT + len(SLUGS)
 QUEUE_AT = REQUEST_AT + _HISTOGRAM
@@ -84,13 +59,13 @@ class ModelCounters:
         for waited in queued_ns:
             cells[QUEUE_AT + bisect_left(BUCKETS_NS, waited)] += 1
         cells[COMPUTE_AT + bisect_left(BUCKETS_NS, infer_ns)] += 1
-        cells[Cell.QUEUE_NS] += sum(queued_ns)
-        cells[Cell.INPUT_NS] += input_ns * requests
-        cells[Cell.INFER_NS] += infer_ns * requests
-        cells[Cell.OUTPUT_NS] += output_ns * requests
-        cells[Cell.ROWS] += rows
-        cells[Cell.BATCHES] += 1
-        cells[Cell.LAST_INFERENCE_MS] = time.time_ns() // 1_000_000
+        cells[cell.QUEUE_NS] += sum(queued_ns)
+        cells[cell.INPUT_NS] += input_ns * requests
+        cells[cell.INFER_NS] += infer_ns * requests
+        cells[cell.OUTPUT_NS] += output_ns * requests
+        cells[cell.ROWS] += rows
+        cells[cell.BATCHES] += 1
+        cells[cell.LAST_INFERENCE_MS] = time.time_ns() // 1_000_000
         line = BATCHES_AT + BATCH_CELLS * (min(rows, self.max_batch_rows) - 1)
         if rows:
             cells[line] += 1
@@ -101,31 +76,31 @@ class ModelCounters:
     def succeeded(self, took_ns: int) -> None:
         """A request was answered `took_ns` after the data plane got it."""
         cells = self.cells
-        cells[Cell.SUCCESSES] += 1
-        cells[Cell.SUCCESS_NS] += took_ns
+        cells[cell.SUCCESSES] += 1
+        cells[cell.SUCCESS_NS] += took_ns
         cells[REQUEST_AT + bisect_left(BUCKETS_NS, took_ns)] += 1
 
     def failed(self, slug: str, took_ns: int = 0) -> None:
         """A request ended with the error `slug`."""
         cells = self.cells
-        cells[Cell.FAILURES] += 1
-        cells[Cell.FAILURE_NS] += took_ns
+        cells[cell.FAILURES] += 1
+        cells[cell.FAILURE_NS] += took_ns
         cells[_SLUG_CELL[slug]] += 1
 
-    def add(self, cell: int, amount: int) -> None:
+    def add(self, gauge: int, amount: int) -> None:
         """Move a gauge."""
-        self.cells[cell] += amount
+        self.cells[gauge] += amount
 
     def include(self, other: memoryview) -> None:
         """Add the cells of other counters of the same model, which have at most as many."""
-        last = max(self.cells[Cell.LAST_INFERENCE_MS], other[Cell.LAST_INFERENCE_MS])
+        last = max(self.cells[cell.LAST_INFERENCE_MS], other[cell.LAST_INFERENCE_MS])
         mine = np.frombuffer(self.cells, np.int64)
         mine[: len(other)] += np.frombuffer(other, np.int64)
-        mine[Cell.LAST_INFERENCE_MS] = last
+        mine[cell.LAST_INFERENCE_MS] = last
 
     def failures(self) -> dict[str, int]:
         """Failures by slug, those that happened."""
-        return {slug: self.cells[cell] for slug, cell in _SLUG_CELL.items() if self.cells[cell]}
+        return {slug: self.cells[at] for slug, at in _SLUG_CELL.items() if self.cells[at]}
 
     def batch_table(self) -> list[tuple[int, int, int, int, int]]:
         """(rows, batches, input ns, infer ns, output ns) for each batch size that ran."""

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Hashable
 
 from batcher.entry import Entry, Outcome
-from headrace.counters import Cell, ModelCounters
+from headrace import cell
+from headrace.counters import ModelCounters
 from headrace.errors import Cancelled, ExecutorFailed, ServingError
 from headrace.requests import Array, InferRequest, InferResponse
 from model_repo.handle import Handle
@@ -54,7 +55,7 @@ class DataPlane:
             servable.counters.failed(error.slug)
             handle.release()
             raise
-        servable.counters.cells[Cell.IN_FLIGHT] += 1
+        servable.counters.cells[cell.IN_FLIGHT] += 1
         return ticket
 
     def refused(self, error: Exception) -> None:
@@ -109,7 +110,7 @@ class Ticket(Entry):
         """Count and release the handle."""
         counters = self._handle.servable.counters
         took_ns = int((time.monotonic() - self.arrived) * 1e9)
-        counters.cells[Cell.IN_FLIGHT] -= 1
+        counters.cells[cell.IN_FLIGHT] -= 1
         if failure is None:
             counters.succeeded(took_ns)
         else:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from headrace import __version__
-from headrace.counters import BUCKETS_S, COMPUTE_AT, QUEUE_AT, REQUEST_AT, Cell, ModelCounters
+from headrace import __version__, cell
+from headrace.counters import BUCKETS_S, COMPUTE_AT, QUEUE_AT, REQUEST_AT, ModelCounters
 from headrace.models import ModelId
 from server.pool.board import Board, State
 from server.statistics import REFUSALS, Statistics
@@ -65,14 +65,14 @@ class PoolMetrics:
 
 def _model_families(totals: dict[ModelId, ModelCounters]) -> Iterable[Metric]:
     counters = {
-        "headrace_requests": ("Requests answered with success.", Cell.SUCCESSES),
-        "headrace_rows": ("Rows that were run.", Cell.ROWS),
-        "headrace_batches": ("Batches that were run.", Cell.BATCHES),
+        "headrace_requests": ("Requests answered with success.", cell.SUCCESSES),
+        "headrace_rows": ("Rows that were run.", cell.ROWS),
+        "headrace_batches": ("Batches that were run.", cell.BATCHES),
     }
-    for name, (help_text, cell) in counters.items():
+    for name, (help_text, at) in counters.items():
         family = CounterMetricFamily(name, help_text, labels=_MODEL)
         for id, counted in totals.items():
-            family.add_metric(_labels(id), counted.cells[cell])
+            family.add_metric(_labels(id), counted.cells[at])
         yield family
     failures = CounterMetricFamily("headrace_request_failures", "Requests that failed.", labels=[*_MODEL, "reason"])
     for id, counted in totals.items():
@@ -80,17 +80,17 @@ def _model_families(totals: dict[ModelId, ModelCounters]) -> Iterable[Metric]:
             failures.add_metric([*_labels(id), slug], count)
     yield failures
     gauges = {
-        "headrace_queue_rows": ("Rows waiting for their batch.", Cell.QUEUE_ROWS),
-        "headrace_requests_in_flight": ("Requests accepted and not yet answered.", Cell.IN_FLIGHT),
+        "headrace_queue_rows": ("Rows waiting for their batch.", cell.QUEUE_ROWS),
+        "headrace_requests_in_flight": ("Requests accepted and not yet answered.", cell.IN_FLIGHT),
     }
-    for name, (help_text, cell) in gauges.items():
+    for name, (help_text, at) in gauges.items():
         gauge = GaugeMetricFamily(name, help_text, labels=_MODEL)
         for id, counted in totals.items():
-            gauge.add_metric(_labels(id), counted.cells[cell])
+            gauge.add_metric(_labels(id), counted.cells[at])
         yield gauge
     histograms = {
-        "headrace_request_seconds": ("Time from decoded request to outputs.", REQUEST_AT, Cell.SUCCESS_NS),
-        "headrace_queue_seconds": ("Time a request waited for its batch.", QUEUE_AT, Cell.QUEUE_NS),
+        "headrace_request_seconds": ("Time from decoded request to outputs.", REQUEST_AT, cell.SUCCESS_NS),
+        "headrace_queue_seconds": ("Time a request waited for its batch.", QUEUE_AT, cell.QUEUE_NS),
         "headrace_compute_seconds": ("Time a batch ran on its executor.", COMPUTE_AT, None),
     }
     for name, (help_text, start, sum_cell) in histograms.items():
@@ -106,7 +106,7 @@ def _model_families(totals: dict[ModelId, ModelCounters]) -> Iterable[Metric]:
         counts = [0] * (len(bounds) + 1)
         for rows, batches, *_ in counted.batch_table():
             counts[next((at for at, bound in enumerate(bounds) if rows <= bound), len(bounds))] += batches
-        sizes.add_metric(_labels(id), _cumulative(bounds, counts), counted.cells[Cell.ROWS])
+        sizes.add_metric(_labels(id), _cumulative(bounds, counts), counted.cells[cell.ROWS])
     yield sizes
 
 

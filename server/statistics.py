@@ -11,7 +11,8 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from headrace.counters import GAUGES, ModelCounters, cells_needed
+from headrace.cell import GAUGES
+from headrace.counters import ModelCounters, cells_needed
 from headrace.models import ModelId
 
 REFUSALS = ModelId("", 0)

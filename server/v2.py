@@ -12,8 +12,8 @@ from typing import Any
 from google.protobuf import json_format
 from tritonclient.grpc import model_config_pb2
 
-from headrace import __version__
-from headrace.counters import Cell, ModelCounters
+from headrace import __version__, cell
+from headrace.counters import ModelCounters
 from headrace.datatypes import Datatype
 from headrace.errors import ModelNotFound
 from headrace.models import ModelId, TensorSpec
@@ -161,24 +161,24 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 
 def _model_statistics(id: ModelId, counters: ModelCounters) -> dict[str, Any]:
     cells = counters.cells
-    successes = cells[Cell.SUCCESSES]
+    successes = cells[cell.SUCCESSES]
 
-    def spent(cell: int, count: int = successes) -> dict[str, int]:
-        return {"count": count, "ns": cells[cell]}
+    def spent(at: int, count: int = successes) -> dict[str, int]:
+        return {"count": count, "ns": cells[at]}
 
     return {
         "name": id.name,
         "version": str(id.version),
-        "last_inference": cells[Cell.LAST_INFERENCE_MS],
-        "inference_count": cells[Cell.ROWS],
-        "execution_count": cells[Cell.BATCHES],
+        "last_inference": cells[cell.LAST_INFERENCE_MS],
+        "inference_count": cells[cell.ROWS],
+        "execution_count": cells[cell.BATCHES],
         "inference_stats": {
-            "success": spent(Cell.SUCCESS_NS),
-            "fail": spent(Cell.FAILURE_NS, cells[Cell.FAILURES]),
-            "queue": spent(Cell.QUEUE_NS),
-            "compute_input": spent(Cell.INPUT_NS),
-            "compute_infer": spent(Cell.INFER_NS),
-            "compute_output": spent(Cell.OUTPUT_NS),
+            "success": spent(cell.SUCCESS_NS),
+            "fail": spent(cell.FAILURE_NS, cells[cell.FAILURES]),
+            "queue": spent(cell.QUEUE_NS),
+            "compute_input": spent(cell.INPUT_NS),
+            "compute_infer": spent(cell.INFER_NS),
+            "compute_output": spent(cell.OUTPUT_NS),
             "cache_hit": {"count": 0, "ns": 0},
             "cache_miss": {"count": 0, "ns": 0},
         },

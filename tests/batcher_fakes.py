@@ -8,7 +8,8 @@ import numpy as np
 from batcher.batcher import Batcher
 from batcher.decide import Limits
 from batcher.entry import Entry
-from headrace.counters import Cell, ModelCounters
+from headrace import cell
+from headrace.counters import ModelCounters
 from headrace.models import ModelId
 
 
@@ -58,7 +59,7 @@ class Batching(Batcher):
 
     @property
     def queue_rows(self):
-        return self.counters.cells[Cell.QUEUE_ROWS]
+        return self.counters.cells[cell.QUEUE_ROWS]
 
 
 @contextlib.asynccontextmanager

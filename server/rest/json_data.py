@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,13 +22,13 @@ from headrace.errors import BadRequest
 from headrace.requests import Array
 from server.wire import array_over, checked_shape, shaped
 
-_DEPTH = 9
+DEPTH = 9
 """Deepest nesting of `data`; flat data may have any rank."""
 
 
 def _nested(element: type) -> Any:
     data: Any = element
-    for _ in range(_DEPTH):
+    for _ in range(DEPTH):
         data = element | list[data]
     return list[data]
 
@@ -57,6 +58,19 @@ _PARSERS: dict[Datatype, tuple[msgspec.json.Decoder[list[Any]], str]] = {
 """Per datatype: the strict JSON parser and the struct code of one element. FP16 and BF16 travel as binary data only."""
 _TAKING_LISTS = (Datatype.BOOL, Datatype.BYTES)
 """Where a list among the values would pass: for struct it is a truth value, for numpy an object."""
+
+
+_FLAT = {
+    datatype: (msgspec.json.Decoder(list[kind]).decode, code)  # type: ignore[valid-type]
+    for datatype, (_, code) in _PARSERS.items()
+    if code
+    for kind in (bool if code == "?" else float if datatype.is_float else int,)
+}
+
+
+def flat_parser(datatype: Datatype) -> tuple[Callable[[bytes], list[Any]], str] | None:
+    """The parser of a flat list of such numbers and the struct code of one; None for what is no number in JSON."""
+    return _FLAT.get(datatype)
 
 
 def from_json(tensor: str, datatype: Datatype, shape: list[int], data: msgspec.Raw | list[Any]) -> Array:
@@ -92,30 +106,31 @@ def from_json(tensor: str, datatype: Datatype, shape: list[int], data: msgspec.R
     return array_over(tensor, dims, datatype, packed)
 
 
-def to_json(output: str, array: Array) -> bytes:
-    """`array` as a flat JSON list. BadRequest for datatypes without a JSON form.
-
-    What is not finite becomes the tokens NaN, Infinity and -Infinity, as TensorFlow Serving and Python write them:
-    null would lose what the model said.
-    """
+def to_json(output: str, array: Array) -> Any:
+    """`array` as orjson writes a flat list of it. BadRequest for datatypes without a JSON form."""
     datatype = BY_NUMPY[array.dtype]
     if datatype is Datatype.BYTES:
-        return orjson.dumps(array.ravel().tolist())
+        return array.ravel().tolist()
     if datatype not in _PARSERS:
         raise BadRequest(
             f"output {output!r} is {datatype.value}, which has no JSON form: ask for it as binary data"
             ' ("binary_data": true)'
         )
-    text = orjson.dumps(array.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
-    return text if b"null" not in text else _with_tokens(array, text)
+    return array.ravel()
 
 
-def _with_tokens(array: Array, text: bytes) -> bytes:
-    values = text[1:-1].split(b",")
-    for index in np.flatnonzero(~np.isfinite(array.ravel())):
-        value = array.flat[index]
+def spelt_out(data: Any) -> Any:
+    """What `to_json` gave, with the tokens NaN, Infinity and -Infinity where orjson would write null.
+
+    TensorFlow Serving and Python write them too; null would lose what the model said.
+    """
+    if not isinstance(data, np.ndarray) or data.dtype.kind != "f":
+        return data
+    values = orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+    for index in np.flatnonzero(~np.isfinite(data)):
+        value = data[index]
         values[index] = b"NaN" if np.isnan(value) else b"Infinity" if value > 0 else b"-Infinity"
-    return b"[%b]" % b",".join(values)
+    return orjson.Fragment(b"[%b]" % b",".join(values))
 
 
 def _flat(tensor: str, values: list[Any], dims: tuple[int, ...]) -> list[Any]:

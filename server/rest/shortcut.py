@@ -14,7 +14,6 @@ cancels its Turn. 3. A client that does not read its answers is not read from.
 from __future__ import annotations
 
 import asyncio
-import http
 from collections.abc import Callable
 from typing import Any
 
@@ -32,8 +31,6 @@ from server.rest.turn import Turn
 MAX_HEAD_BYTES = 64 << 10
 MAX_URL_BYTES = 8 << 10
 _NOT_FOUND = -1 + 4
-_STATUS = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in http.HTTPStatus}
-_STATUS[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
 
 
 class _Refused(Exception):
@@ -204,12 +201,8 @@ class ShortCut(HttpToolsProtocol):
         transport, site = self.transport, self.site
         if transport.is_closing():
             return
-        head = b"%bdate: %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n" % (
-            _STATUS[answer.status],
-            site.date,
-            answer.content_type,
-            len(answer.body),
-        )
+        opening = site.openings.get((answer.status, answer.content_type)) or site.opening(answer)
+        head = b"%b%d\r\n" % (opening, len(answer.body))
         for header in answer.extra:
             head += b"%b: %b\r\n" % header
         if not keep_alive or site.draining:
@@ -242,6 +235,8 @@ class ShortCut(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """As uvicorn's, but idle connections are closed by the sweep instead of a timer for each."""
         self._since = self.site.now
+        if not (self.pipeline or self._last_word or self._receiving or self.flow.read_paused):
+            return  # as nearly always
         if self.transport.is_closing():
             return
         if self.pipeline:

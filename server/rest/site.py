@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import http
 import re
 from email.utils import formatdate
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import uvicorn
 from uvicorn.server import ServerState
 
 from server.dataplane import DataPlane
+from server.rest.answers import Reply
 from server.rest.head import Head
-
-T = TypeVar("T")
+from server.rest.memory import Memory
 
 _INFER = re.compile(rb"/v2/models/([A-Za-z0-9_.\-]+)(?:/versions/([0-9]{1,18}))?/infer")
-_MOST_KNOWN = 4096
 _LARGEST_KNOWN_HEAD = 2 << 10
+_PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 
 
 class Target(NamedTuple):
@@ -60,9 +61,11 @@ class Site:
         self.draining = False
         self.now = 0.0
         self.date = b""
-        self.heads: dict[bytes, KnownHead] = {}
+        self.openings: dict[tuple[int, bytes], bytes] = {}
+        """(status, content type) -> the head of an answer up to its length; made anew each second, with the date."""
+        self.heads: Memory[bytes, KnownHead] = Memory()
         """Clients send the same head again and again: seen once by the parser, it is looked up from then on."""
-        self._targets: dict[bytes, Target] = {}
+        self._targets: Memory[bytes, Target] = Memory()
 
     def target(self, url: bytes) -> Target | None:
         """The model of a plain infer URL; None for every other one (escaped, with a query, not infer)."""
@@ -74,22 +77,30 @@ class Site:
             return None
         model, version = match.groups(b"")
         target = Target(model.decode(), version.decode())
-        _remember(self._targets, url, target)
+        self._targets.keep(url, target)
         return target
 
     def learn(self, raw: bytes, target: Target, head: Head) -> None:
         """Remember a head that the parser found plain. `raw` ends with the empty line."""
         if len(raw) <= _LARGEST_KNOWN_HEAD and head.content_length:
-            _remember(self.heads, raw, KnownHead(target, head, len(raw) + head.content_length))
+            self.heads.keep(raw, KnownHead(target, head, len(raw) + head.content_length))
+
+    def opening(self, answer: Reply) -> bytes:
+        """The head of `answer` up to its length."""
+        status = answer.status
+        phrase = _PHRASES.get(status, "Client Closed Request")
+        opening = b"HTTP/1.1 %d %b\r\ndate: %b\r\ncontent-type: %b\r\ncontent-length: " % (
+            status,
+            phrase.encode(),
+            self.date,
+            answer.content_type,
+        )
+        self.openings[status, answer.content_type] = opening
+        return opening
 
     def tick(self, now: float) -> None:
         """Move the second hand: `now` on the loop's clock, and the Date header."""
         self.now = now
         self.date = formatdate(usegmt=True).encode()
+        self.openings.clear()
         self.state.default_headers = [(b"date", self.date)]
-
-
-def _remember(known: dict[bytes, T], key: bytes, value: T) -> None:
-    if len(known) >= _MOST_KNOWN:  # someone makes up names: start over rather than grow
-        known.clear()
-    known[key] = value

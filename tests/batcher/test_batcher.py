@@ -7,7 +7,8 @@ from virtual_time import turns, virtual
 
 from batcher.batcher import Batcher
 from batcher.decide import Limits
-from headrace.counters import QUEUE_AT, Cell, ModelCounters
+from headrace import cell
+from headrace.counters import QUEUE_AT, ModelCounters
 from headrace.models import ModelId
 
 # -- forming batches ---------------------------------------------------------------------------------------------------
@@ -203,10 +204,10 @@ async def test_the_batch_table_counts_what_ran():
         table = batcher.counters.batch_table()
         assert [(size, batches) for size, batches, *_ in table] == [(2, 1), (4, 1)]
         cells = batcher.counters.cells
-        assert cells[Cell.ROWS] == 6
-        assert cells[Cell.BATCHES] == 2
+        assert cells[cell.ROWS] == 6
+        assert cells[cell.BATCHES] == 2
         (_, _, *short), (_, _, *long) = table
-        assert [cells[Cell.INPUT_NS], cells[Cell.INFER_NS], cells[Cell.OUTPUT_NS]] == [
+        assert [cells[cell.INPUT_NS], cells[cell.INFER_NS], cells[cell.OUTPUT_NS]] == [
             one + 2 * two for one, two in zip(short, long, strict=True)
         ], "sums over requests: one was in the short batch, two in the long one"
 
@@ -220,7 +221,7 @@ async def test_queueing_counts_from_arrival_to_the_start_of_the_batch():
         await asyncio.sleep(1)
         assert batcher.queue_rows == 1
         await asyncio.sleep(10)
-        assert batcher.counters.cells[Cell.QUEUE_NS] == pytest.approx(2e9)
+        assert batcher.counters.cells[cell.QUEUE_NS] == pytest.approx(2e9)
         waited = batcher.counters.histogram(QUEUE_AT)
         assert (waited[0], waited[14], sum(waited)) == (1, 1, 2), "one at once, one 1 to 2.5 seconds"
         assert batcher.queue_rows == 0

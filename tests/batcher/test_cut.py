@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run_virtual, turns, virtual
 
-from headrace.counters import Cell
+from headrace import cell
 from headrace.errors import DeadlineExceeded, ExecutorFailed
 
 
@@ -140,4 +140,4 @@ async def test_pieces_are_as_old_as_the_request():
         batcher.ask(range(5))
         await asyncio.sleep(5)
         assert batcher.executor.starts == [5, 6]
-        assert batcher.counters.cells[Cell.QUEUE_NS] == pytest.approx(1e9)
+        assert batcher.counters.cells[cell.QUEUE_NS] == pytest.approx(1e9)

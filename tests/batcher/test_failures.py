@@ -8,7 +8,7 @@ from batcher_fakes import Asked, batching
 from fakes import POISON, BrokenExecutor, FakeExecutor, PuppetExecutor, WrongRowsExecutor
 from virtual_time import turns, virtual
 
-from headrace.counters import Cell
+from headrace import cell
 from headrace.errors import BadRequest, ExecutorFailed
 
 
@@ -25,7 +25,7 @@ async def test_only_those_that_fail_alone_see_the_error(error):
             else:
                 assert entry.is_right([value])
         assert batcher.executor.batches == [8, 4, 2, 2, 1, 1, 4], "halves, not one by one"
-        assert batcher.counters.cells[Cell.BATCHES] == 3, "runs that failed are no batches"
+        assert batcher.counters.cells[cell.BATCHES] == 3, "runs that failed are no batches"
 
 
 @pytest.mark.parametrize("requests", [1, 2, 5, 8])

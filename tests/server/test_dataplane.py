@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from server_fakes import QUEUE_ROWS, Plane
 
-from headrace.counters import Cell
+from headrace import cell
 from headrace.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -28,7 +28,7 @@ def on(tmp_path):
         async def main():
             async with asyncio.timeout(10), Plane(tmp_path).running() as plane:
                 await scenario(plane)
-                assert plane.cell(Cell.IN_FLIGHT) == plane.cell(Cell.QUEUE_ROWS) == 0
+                assert plane.cell(cell.IN_FLIGHT) == plane.cell(cell.QUEUE_ROWS) == 0
                 assert all(handle.claims == 0 for handles in plane.models._instances.values() for handle in handles)
 
         asyncio.run(main())
@@ -137,7 +137,7 @@ def test_failed_run_is_heard_of_and_counted(on, raised, heard):
         with pytest.raises(heard):
             await plane.data.infer(request())
         assert plane.servable().counters.failures() == {heard.slug: 1}
-        assert plane.cell(Cell.SUCCESSES) == 0
+        assert plane.cell(cell.SUCCESSES) == 0
 
     on(scenario)
 
@@ -149,17 +149,17 @@ def test_cancelled_request_is_not_answered_and_gives_its_place_back(on):
         running = asyncio.create_task(plane.data.infer(request()))
         await executor.entered.wait()
         ticket = plane.data.submit(request(), pytest.fail)
-        assert (plane.cell(Cell.IN_FLIGHT), plane.cell(Cell.QUEUE_ROWS)) == (2, 1)
+        assert (plane.cell(cell.IN_FLIGHT), plane.cell(cell.QUEUE_ROWS)) == (2, 1)
 
         ticket.cancel()
         ticket.cancel()
-        assert (plane.cell(Cell.IN_FLIGHT), plane.cell(Cell.QUEUE_ROWS)) == (1, 0)
+        assert (plane.cell(cell.IN_FLIGHT), plane.cell(cell.QUEUE_ROWS)) == (1, 0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         executor.gate.set()
         await plane.data.infer(request())
         assert plane.servable().counters.failures() == {"cancelled": 2}
-        assert plane.cell(Cell.SUCCESSES) == 1
+        assert plane.cell(cell.SUCCESSES) == 1
 
     on(scenario)
 
@@ -177,7 +177,7 @@ def test_request_beyond_the_queue_is_refused_at_once(on):
         plane.data.submit(request(), lambda _: None)
         executor.gate.set()
         await running
-        await plane.until(lambda: plane.cell(Cell.SUCCESSES) == 2)
+        await plane.until(lambda: plane.cell(cell.SUCCESSES) == 2)
 
     on(scenario)
 

@@ -3,8 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from headrace import __version__
-from headrace.counters import Cell
+from headrace import __version__, cell
 from headrace.models import ModelId
 from server.metrics import PoolMetrics
 from server.pool.board import Board, State
@@ -46,8 +45,8 @@ def test_counters_and_gauges_of_a_model(pool, scrape):
     counters.succeeded(3_000_000)
     counters.succeeded(3_000_000)
     counters.failed("bad_request")
-    counters.add(Cell.QUEUE_ROWS, 4)
-    counters.add(Cell.IN_FLIGHT, 2)
+    counters.add(cell.QUEUE_ROWS, 4)
+    counters.add(cell.IN_FLIGHT, 2)
 
     samples = scrape()
 

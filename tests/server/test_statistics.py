@@ -2,7 +2,8 @@
 
 import pytest
 
-from headrace.counters import Cell, cells_needed
+from headrace import cell
+from headrace.counters import cells_needed
 from headrace.models import ModelId
 from server.statistics import REFUSALS, Statistics
 
@@ -22,14 +23,14 @@ def test_totals_are_the_sums_over_replicas(replica):
             counters.batch_ran(3, [10, 20, 30], 1, 2, 3)
             counters.succeeded(1000)
         counters.failed("queue_full")
-        counters.add(Cell.IN_FLIGHT, 7)
+        counters.add(cell.IN_FLIGHT, 7)
 
     total = replica(5).totals()[DIGITS]
 
-    assert total.cells[Cell.SUCCESSES] == 5
-    assert total.cells[Cell.ROWS] == 15
-    assert total.cells[Cell.QUEUE_NS] == 5 * 60
-    assert total.cells[Cell.IN_FLIGHT] == 14
+    assert total.cells[cell.SUCCESSES] == 5
+    assert total.cells[cell.ROWS] == 15
+    assert total.cells[cell.QUEUE_NS] == 5 * 60
+    assert total.cells[cell.IN_FLIGHT] == 14
     assert total.failures() == {"queue_full": 2}
     assert total.batch_table() == [(3, 5, 5, 10, 15)]
 
@@ -37,20 +38,20 @@ def test_totals_are_the_sums_over_replicas(replica):
 def test_replacement_goes_on_from_the_counts_of_the_dead_and_from_empty_gauges(replica):
     dead = replica(0).open(DIGITS, 4)
     dead.succeeded(1000)
-    dead.add(Cell.IN_FLIGHT, 3)
-    dead.add(Cell.QUEUE_ROWS, 3)
+    dead.add(cell.IN_FLIGHT, 3)
+    dead.add(cell.QUEUE_ROWS, 3)
 
     replica(0).open(DIGITS, 4).succeeded(1000)
 
     total = replica(1).totals()[DIGITS]
-    assert total.cells[Cell.SUCCESSES] == 2
-    assert total.cells[Cell.IN_FLIGHT] == total.cells[Cell.QUEUE_ROWS] == 0
+    assert total.cells[cell.SUCCESSES] == 2
+    assert total.cells[cell.IN_FLIGHT] == total.cells[cell.QUEUE_ROWS] == 0
 
 
 def test_last_inference_is_the_latest_of_all(replica):
     for index, time_ms in ((0, 5), (1, 9), (2, 7)):
-        replica(index).open(DIGITS, 1).cells[Cell.LAST_INFERENCE_MS] = time_ms
-    assert replica(0).totals()[DIGITS].cells[Cell.LAST_INFERENCE_MS] == 9
+        replica(index).open(DIGITS, 1).cells[cell.LAST_INFERENCE_MS] = time_ms
+    assert replica(0).totals()[DIGITS].cells[cell.LAST_INFERENCE_MS] == 9
 
 
 @pytest.mark.parametrize("limits", [(2, 8), (8, 2)])
@@ -68,7 +69,7 @@ def test_any_model_name_has_its_own_counters(replica, name):
     replica(0).open(ModelId(name, 2), 1)
     totals = replica(0).totals()
     assert set(totals) == {ModelId(name, 1), ModelId(name, 2)}
-    assert totals[ModelId(name, 1)].cells[Cell.SUCCESSES] == 1
+    assert totals[ModelId(name, 1)].cells[cell.SUCCESSES] == 1
 
 
 def test_refusals_are_counted_beside_the_models(replica):
@@ -80,4 +81,4 @@ def test_file_that_is_being_made_is_passed_over(replica, tmp_path):
     (tmp_path / "half").mkdir()
     (tmp_path / "half/0~1~4").write_bytes(bytes(8 * cells_needed(4) - 8))
     replica(1).open(ModelId("half", 1), 4).succeeded(1)
-    assert replica(0).totals()[ModelId("half", 1)].cells[Cell.SUCCESSES] == 1
+    assert replica(0).totals()[ModelId("half", 1)].cells[cell.SUCCESSES] == 1

@@ -7,7 +7,7 @@ import pytest
 from raw_http import chunked, request
 from server_fakes import Front, Plane
 
-from headrace.counters import Cell
+from headrace import cell
 from headrace.errors import ExecutorFailed
 
 INFER = "/v2/models/echo/infer"
@@ -42,7 +42,7 @@ def on(tmp_path):
                 await scenario(front, client)
                 plane.executor().gate.set()
                 client.writer.transport.abort()
-                await plane.until(lambda: plane.cell(Cell.IN_FLIGHT) == plane.cell(Cell.QUEUE_ROWS) == 0)
+                await plane.until(lambda: plane.cell(cell.IN_FLIGHT) == plane.cell(cell.QUEUE_ROWS) == 0)
 
         asyncio.run(main())
 
@@ -227,7 +227,7 @@ def test_full_queue_is_503_and_says_to_come_again(on, way):
             first.send(GOOD)
             await executor.entered.wait()
             second.send(request(INFER, document(*[0] * 32)))
-            await front.plane.until(lambda: front.plane.cell(Cell.QUEUE_ROWS) == 16)
+            await front.plane.until(lambda: front.plane.cell(cell.QUEUE_ROWS) == 16)
             client.send(way(INFER, document()))
             answer = await client.answer()
             assert answer.status == 503
@@ -501,10 +501,10 @@ def test_client_that_leaves_gives_its_place_in_the_queue_back(on, data):
             other.send(GOOD)
             await plane.executor().entered.wait()
             client.send(data)
-            await plane.until(lambda: plane.cell(Cell.QUEUE_ROWS) == 1)
+            await plane.until(lambda: plane.cell(cell.QUEUE_ROWS) == 1)
             client.writer.transport.abort()
-            await plane.until(lambda: plane.cell(Cell.QUEUE_ROWS) == 0)
-            assert plane.cell(Cell.IN_FLIGHT) == 1
+            await plane.until(lambda: plane.cell(cell.QUEUE_ROWS) == 0)
+            assert plane.cell(cell.IN_FLIGHT) == 1
             plane.executor().gate.set()
             assert values(await other.answer()) == [1, 2]
         assert plane.servable().counters.failures() == {"cancelled": 1}
@@ -523,7 +523,7 @@ def test_client_that_is_lost_with_requests_behind_its_first_loses_all(on, first,
         connection = await front.connection()
         connection.transport.abort()  # as when a write to it fails: it is not read from, so nothing else would tell
         await plane.until(lambda: front.lost == 1)
-        await plane.until(lambda: plane.cell(Cell.IN_FLIGHT) == 0)
+        await plane.until(lambda: plane.cell(cell.IN_FLIGHT) == 0)
         plane.executor().gate.set()
         assert plane.servable().counters.failures() == {"cancelled": 1}
         assert plane.executor().runs == 1
@@ -554,7 +554,7 @@ def test_batch_mates_of_whoever_leaves_are_answered(on, data):
         async with front.client() as other:
             other.send(request(INFER, document(3, 4)))
             client.send(data)
-            await front.plane.until(lambda: front.plane.cell(Cell.IN_FLIGHT) == 2)
+            await front.plane.until(lambda: front.plane.cell(cell.IN_FLIGHT) == 2)
             client.writer.transport.abort()
             await front.plane.until(lambda: front.lost == 1)
             executor.gate.set()

@@ -3,7 +3,8 @@
 import pytest
 
 from server.rest.head import Head
-from server.rest.site import _LARGEST_KNOWN_HEAD, _MOST_KNOWN, Site, Target
+from server.rest.memory import MOST
+from server.rest.site import _LARGEST_KNOWN_HEAD, Site, Target
 
 
 async def app(scope, receive, send):
@@ -77,11 +78,11 @@ def test_large_head_is_not_remembered(site):
 
 
 def test_heads_and_urls_made_up_by_someone_take_bounded_memory(site):
-    for index in range(_MOST_KNOWN + 10):
+    for index in range(MOST + 10):
         target = site.target(b"/v2/models/m%d/infer" % index)
         site.learn(b"%d" % index, target, Head(content_length=1))
-    assert len(site.heads) <= _MOST_KNOWN
-    assert len(site._targets) <= _MOST_KNOWN
+    assert len(site.heads) <= MOST
+    assert len(site._targets) <= MOST
     assert site.target(b"/v2/models/m1/infer") == Target("m1", "")
 
 

@@ -11,7 +11,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from headrace.counters import Cell
+from headrace import cell
 from headrace.datatypes import Datatype
 from headrace.errors import BadRequest, ExecutorFailed
 from server.rpc import servicer
@@ -286,14 +286,14 @@ def test_cancelled_call_cancels_its_request_and_no_other(serve, row):
             await executor.entered.wait()  # the slot is taken: whatever comes now waits in the queue
             dropped = asyncio.create_task(client.infer("mirror", row(2)))
             kept = asyncio.create_task(client.infer("mirror", row(3)))
-            await served.until(lambda: served.cell(Cell.QUEUE_ROWS) == 2)
+            await served.until(lambda: served.cell(cell.QUEUE_ROWS) == 2)
             dropped.cancel()
-            await served.until(lambda: served.cell(Cell.QUEUE_ROWS) == 1)
+            await served.until(lambda: served.cell(cell.QUEUE_ROWS) == 1)
             executor.gate.set()
             assert (await running).as_numpy("out_x").tolist() == [[1.0]]
             assert (await kept).as_numpy("out_x").tolist() == [[3.0]]
-        assert served.cell(Cell.IN_FLIGHT) == 0
-        assert (served.cell(Cell.SUCCESSES), served.cell(Cell.FAILURES)) == (2, 1)
+        assert served.cell(cell.IN_FLIGHT) == 0
+        assert (served.cell(cell.SUCCESSES), served.cell(cell.FAILURES)) == (2, 1)
 
     serve(scenario)
 
@@ -304,7 +304,7 @@ def test_full_queue_is_resource_exhausted(serve, row):
         executor.gate.clear()
         async with served.aio_client() as client:
             calls = [asyncio.create_task(client.infer("mirror", row(at))) for at in range(100)]
-            await served.until(lambda: served.cell(Cell.FAILURES) > 0)
+            await served.until(lambda: served.cell(cell.FAILURES) > 0)
             executor.gate.set()
             ends = await asyncio.gather(*calls, return_exceptions=True)
         refusals = [end for end in ends if isinstance(end, InferenceServerException)]

@@ -9,7 +9,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from headrace.counters import Cell
+from headrace import cell
 from headrace.errors import ModelNotReady
 from server.rpc import stream
 from server.rpc.stream import Streams
@@ -69,7 +69,7 @@ def test_answers_come_in_the_order_of_the_requests(serve):
             call = await open_stream(channel)
             await call.write(request(id="slow", version="1"))
             await call.write(request(id="fast", version="3"))
-            await served.until(lambda: served.cell(Cell.SUCCESSES) == 1)  # the fast one is done and is held back
+            await served.until(lambda: served.cell(cell.SUCCESSES) == 1)  # the fast one is done and is held back
             slow.gate.set()
             assert [(await call.read()).infer_response.id for _ in range(2)] == ["slow", "fast"]
             await call.done_writing()
@@ -88,11 +88,11 @@ def test_requests_of_one_stream_share_batches(serve):
             await executor.entered.wait()
             for at in range(8):
                 await call.write(request(value=at))
-            await served.until(lambda: served.cell(Cell.QUEUE_ROWS) == 8)
+            await served.until(lambda: served.cell(cell.QUEUE_ROWS) == 8)
             executor.gate.set()
             await call.read()
             assert [value(await call.read()) for _ in range(8)] == list(range(8))
-        assert (served.cell(Cell.BATCHES), served.cell(Cell.ROWS)) == (2, 9)
+        assert (served.cell(cell.BATCHES), served.cell(cell.ROWS)) == (2, 9)
 
     serve(scenario)
 
@@ -153,11 +153,11 @@ def test_cancelled_stream_cancels_what_is_under_way(serve):
             await executor.entered.wait()
             for _ in range(5):
                 await call.write(request())
-            await served.until(lambda: served.cell(Cell.QUEUE_ROWS) == 5)
+            await served.until(lambda: served.cell(cell.QUEUE_ROWS) == 5)
             call.cancel()
-            await served.until(lambda: served.cell(Cell.IN_FLIGHT) == 0)
-        assert served.cell(Cell.QUEUE_ROWS) == 0
-        assert served.cell(Cell.FAILURES) == 6
+            await served.until(lambda: served.cell(cell.IN_FLIGHT) == 0)
+        assert served.cell(cell.QUEUE_ROWS) == 0
+        assert served.cell(cell.FAILURES) == 6
 
     serve(scenario)
 
