@@ -100,6 +100,13 @@ def test_number_lists_elsewhere_are_not_taken_for_the_data():
             assert decode("m", "", text.encode()).inputs["x"].tolist() == [1]
 
 
+def test_what_follows_the_data_counts_too():
+    twice(flat([1], id="a"))
+    assert decode("m", "", flat([1], id="b")).id == "b"
+    twice(flat([1], id="b"))
+    assert [decode("m", "", flat([1], id=each)).id for each in "abab"] == list("abab")
+
+
 def test_several_rows_in_brackets_and_several_inputs_are_parsed_each_time():
     rows = flat([[1, 2], [3, 4]], [2, 2])
     two = json.dumps({"inputs": [json.loads(flat([1]))["inputs"][0] | {"name": name} for name in "xy"]}).encode()
