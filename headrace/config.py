@@ -85,7 +85,7 @@ class ServerConfig(_Frozen):
     http_port: int = Field(8000, ge=0, le=65535, description="REST port; 0 picks a free one.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
     replicas: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="Server processes; auto: one per usable core."
+        "auto", description="Server processes; auto: one per usable core, rounded up."
     )
     model_control_mode: Literal["poll", "explicit", "none"] = Field(
         "none", description="poll: follow the folders; explicit: only --load-model; none: load all at start."
