@@ -24,7 +24,7 @@ Each option is a flag of `headrace serve` (`--http-port 8000`), a variable (`HEA
 YAML file named by `--config` or `HEADRACE_CONFIG` (`http_port: 8000`). A flag beats the variable, the variable beats
 the file, the file beats the default. Options with several values are repeated as flags, separated by spaces in a
 variable, and a list in the file. Folders named without a flag (`headrace serve models more_models`) replace
-`HEADRACE_MODEL_REPOSITORY`. Unknown options and keys are errors.
+`HEADRACE_MODEL_REPOSITORY`. Unknown options and keys are errors; a variable that looks misspelt is a warning.
 """
 
 _MODEL = """\

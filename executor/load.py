@@ -21,8 +21,9 @@ from executor.probe import probe
 from executor.providers import CPU
 from executor.runners import Runner, runner_for
 from executor.sessions import open_session
-from executor.threads import threads_per_session, usable_cores
+from executor.threads import threads_per_session
 from headrace.config import ModelConfig
+from headrace.cores import usable_cores
 from headrace.errors import LoadFailed
 from headrace.models import ModelId, ModelMetadata, TensorSpec
 from headrace.requests import Array

@@ -18,8 +18,8 @@ try:
     import onnxruntime as ort
 except ImportError as error:
     raise ConfigError(
-        "ONNX Runtime cannot be imported. Install it with `pip install headrace[cpu]`, or `pip install headrace[gpu]` "
-        f"for NVIDIA GPUs. The import said: {error}"
+        "ONNX Runtime cannot be imported. Install Headrace with an extra that brings it: `pip install '.[cpu]'` in "
+        f"Headrace's folder, or `pip install '.[gpu]'` for NVIDIA GPUs. The import said: {error}"
     ) from error
 
 ort.set_default_logger_severity(3)

@@ -1,85 +1,11 @@
-"""How many threads a session gets. Pure calculation; only `usable_cores` reads the system.
-
-The cores that count are those this process may really use: its affinity, and the cgroup's CPU quota (v1 or v2), which
-containers set and ONNX Runtime does not look at. Quotas are rounded down: a thread more than the quota pays for is
-throttled in the middle of a batch. Files that are missing or unreadable mean no quota.
-"""
+"""How many threads a session gets."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path, PurePosixPath
 
-_ROOT = PurePosixPath("/sys/fs/cgroup")
-_V1_MOUNTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
+def threads_per_session(configured: int, cores: float, sessions: int) -> int:
+    """Intra-op threads: what is configured, or an even share of the cores among all replicas' sessions of the model.
 
-ReadText = Callable[[PurePosixPath], str | None]
-
-
-def threads_per_session(configured: int, cores: int, sessions: int) -> int:
-    """Intra-op threads: what is configured, or an even share of the cores among all replicas' sessions of the model."""
-    return configured or max(1, cores // sessions)
-
-
-def cores(affinity: int, quotas: Iterable[float]) -> int:
-    """Whole cores that a process with this affinity under these quotas (in cores) can keep busy; at least one."""
-    return max(1, int(min([float(affinity), *quotas])))
-
-
-def quota_v2(cpu_max: str | None) -> float | None:
-    """Cores granted by a cgroup v2 `cpu.max` ("max 100000", "150000 100000"), None for no limit."""
-    parts = (cpu_max or "").split()
-    if not parts or parts[0] == "max":
-        return None
-    return _ratio(parts[0], parts[1] if len(parts) > 1 else "100000")
-
-
-def quota_v1(quota_us: str | None, period_us: str | None) -> float | None:
-    """Cores granted by cgroup v1's `cpu.cfs_quota_us` (-1 is no limit) and `cpu.cfs_period_us`."""
-    return _ratio(quota_us or "", period_us or "")
-
-
-def quotas(proc_self_cgroup: str | None, read: ReadText) -> list[float]:
-    """Every quota that holds for this process: its own group's and those of the groups above it.
-
-    `proc_self_cgroup` is the text of /proc/self/cgroup. In a container the paths it names may be the host's and not be
-    mounted; the walk up to the mount's root then still finds the container's own limit there.
+    Shares are rounded down: a thread more than a quota pays for is throttled in the middle of a batch.
     """
-    found: list[float | None] = []
-    for line in (proc_self_cgroup or "").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            found += [quota_v2(read(group / "cpu.max")) for group in _upwards(_ROOT, path)]
-        elif "cpu" in controllers.split(","):
-            for mount in _V1_MOUNTS:
-                for group in _upwards(_ROOT / mount, path):
-                    found.append(quota_v1(read(group / "cpu.cfs_quota_us"), read(group / "cpu.cfs_period_us")))
-    return [quota for quota in found if quota is not None]
-
-
-def usable_cores() -> int:
-    """Cores this process may use now, by affinity and cgroup quota."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores(affinity, quotas(_read(PurePosixPath("/proc/self/cgroup")), _read))
-
-
-def _upwards(mount: PurePosixPath, path: str) -> list[PurePosixPath]:
-    parts = [part for part in path.split("/") if part not in ("", "..")]
-    return [mount.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
-
-
-def _ratio(quota_us: str, period_us: str) -> float | None:
-    try:
-        quota, period = int(quota_us), int(period_us)
-    except ValueError:
-        return None
-    return quota / period if quota > 0 and period > 0 else None
-
-
-def _read(path: PurePosixPath) -> str | None:
-    try:
-        return Path(path).read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
+    return configured or max(1, int(cores / sessions))

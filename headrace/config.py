@@ -8,7 +8,7 @@ convert to seconds once.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -18,7 +18,8 @@ from headrace.errors import ConfigError
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Configuration travels to the replicas as JSON, which has no infinity.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BatchingLimits(_Frozen):
@@ -85,7 +86,7 @@ class ServerConfig(_Frozen):
     http_port: int = Field(8000, ge=0, le=65535, description="REST port; 0 picks a free one.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
     replicas: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="Server processes; auto: one per usable core."
+        "auto", description="Server processes; auto: one per usable core, rounded up."
     )
     model_control_mode: Literal["poll", "explicit", "none"] = Field(
         "none", description="poll: follow the folders; explicit: only --load-model; none: load all at start."
@@ -101,19 +102,37 @@ class ServerConfig(_Frozen):
 
 Config = TypeVar("Config", bound=_Frozen)
 
+Spell = Callable[[str], str]
+"""How a key, given with dots, is shown to whoever wrote it."""
 
-def parse(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
-    """Check `values` against `kind`. `where` (a file, "flags and environment") starts the error message.
+_EXPECTED = {
+    "greater_than_equal": "at least {ge:.15g}",
+    "greater_than": "more than {gt:.15g}",
+    "less_than_equal": "at most {le:.15g}",
+    "literal_error": "{expected}",
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number"),
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    **dict.fromkeys(("model_type", "dict_type"), "a mapping"),
+}
+"""Kinds of pydantic's complaints -> what was expected, without its words for Python's types."""
+
+
+def parse(kind: type[Config], values: Mapping[str, Any], where: str, spell: Spell = repr) -> Config:
+    """Check `values` against `kind`. `where` (a file) starts the error message; "" if `spell` says enough.
 
     Raises ConfigError naming each key that is unknown (with the nearest known one) or wrong (with what was found).
     """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_sentences(kind, error, values)}") from None
+        sentences = _sentences(kind, error, values, spell)
+        raise ConfigError(f"{where}: {sentences}" if where else sentences) from None
 
 
-def _sentences(kind: type[BaseModel], error: ValidationError, values: Mapping[str, Any]) -> str:
+def _sentences(kind: type[BaseModel], error: ValidationError, values: Mapping[str, Any], spell: Spell) -> str:
     """One per key. Where a field has several forms pydantic complains for each: the one that got furthest was meant."""
     found: dict[tuple[str | int, ...], list[dict[str, Any]]] = {}
     for item in map(dict, error.errors(include_url=False)):
@@ -121,7 +140,7 @@ def _sentences(kind: type[BaseModel], error: ValidationError, values: Mapping[st
     meant = [
         place for place in found if not any(len(place) < len(other) and other[: len(place)] == place for other in found)
     ]
-    return "; ".join(_sentence(kind, ".".join(map(str, place)), found[place]) for place in meant)
+    return "; ".join(_sentence(kind, spell(".".join(map(str, place))), found[place]) for place in meant)
 
 
 def _place(item: dict[str, Any], values: Any) -> tuple[str | int, ...]:
@@ -145,12 +164,16 @@ def _sentence(kind: type[BaseModel], key: str, items: list[dict[str, Any]]) -> s
         known = _keys_at(kind, path)
         near = difflib.get_close_matches(str(unknown), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
-        return f"unknown key {key!r}; {hint}"
+        return f"unknown key {key}; {hint}"
     if item["type"] == "missing":
-        return f"{key!r} is missing"
-    first, *others = dict.fromkeys(each["msg"] for each in items)
-    wanted = " or ".join([first, *(other.removeprefix("Input should be ") for other in others)])
-    return f"{key!r}: {wanted}, found {repr(item['input'])[:80]}"
+        return f"{key} is missing"
+    expected = " or ".join(dict.fromkeys(map(_expected, items)))
+    return f"{key}: expected {expected}, found {repr(item['input'])[:80]}"
+
+
+def _expected(item: Mapping[str, Any]) -> str:
+    said: str = item["msg"].removeprefix("Input should be ")
+    return _EXPECTED[item["type"]].format(**item.get("ctx", {})) if item["type"] in _EXPECTED else said
 
 
 def _keys_at(kind: type[BaseModel], path: Sequence[str | int]) -> list[str]:

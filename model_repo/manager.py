@@ -26,7 +26,7 @@ from model_repo.handle import Handle, S
 from model_repo.index import IndexRow
 from model_repo.refusal import number, refusal
 from model_repo.routes import Routes
-from model_repo.scan import Problem
+from model_repo.scan import NOT_LOADED, Problem
 from model_repo.spec import VersionSpec, WantedSet
 from model_repo.states import State
 
@@ -84,7 +84,10 @@ class Manager(Generic[S]):
     # --- for the control plane ---
 
     def want(self, wanted: WantedSet, problems: Iterable[Problem] = ()) -> None:
-        """Replace the wanted set, and the problems that the index shows. Ignored once `close` was called."""
+        """Replace the wanted set, and the problems that the index shows; new ones are logged.
+
+        Ignored once `close` was called.
+        """
         if self._closing:
             return
         by_name: dict[str, dict[ModelId, VersionSpec]] = {}
@@ -94,9 +97,11 @@ class Manager(Generic[S]):
         changed = (name for name in names if _prints(by_name.get(name)) != _prints(self._wanted.get(name)))
         self._unsettled |= dict.fromkeys(changed)
         self._wanted = by_name
-        self._problems = {}
+        known, self._problems = self._problems, {}
         for problem in problems:
             self._problems.setdefault(problem.name, []).append(problem)
+            if problem.reason != NOT_LOADED and problem not in known.get(problem.name, ()):
+                log.warning("%s", problem)
         self._wake.set()
 
     def retry(self, name: str) -> None:

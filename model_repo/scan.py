@@ -31,6 +31,8 @@ NAME_CHARS = 128
 VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 NO_MODELS = ("lost+found",)
 """Folders that file systems, not people, put into a repository."""
+NOT_LOADED = "not loaded"
+"""The reason of a model that nobody asked for: in the index, and no news."""
 TEXT_BYTES = 16 << 20
 """Largest label or configuration file that is read."""
 
@@ -42,6 +44,9 @@ class Problem:
     name: str
     version: int | None
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name if self.version is None else ModelId(self.name, self.version)}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def _model(name: str, folders: Sequence[Path], wanted: bool) -> ModelScan:
     if not MODEL_NAME.fullmatch(folders[0].name) or len(folders[0].name) > NAME_CHARS:
         return _broken(name, f"the folder's name is no model name: letters, digits, _ . + @ = -, {NAME_CHARS} at most")
     if not wanted:
-        return _broken(name, "not loaded")
+        return _broken(name, NOT_LOADED)
     try:
         return _read(name, folders[0])
     except (RepositoryError, ConfigError) as error:

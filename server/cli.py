@@ -5,7 +5,8 @@ Exit codes: 2 for wrong usage or configuration; else those of `server.pool.exit_
 
 from __future__ import annotations
 
-import importlib.util
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,20 +15,21 @@ import typer
 
 import headrace
 from headrace.config import ServerConfig
-from headrace.errors import ConfigError, ServingError
-from server import logs
-from server.options import ENVIRONMENT, merge, with_options
+from headrace.errors import ServingError
+from server import logs, preflight
+from server.options import ENVIRONMENT, merge, misspelt, spelling, with_options
 from server.pool.supervisor import run_pool
 from server.welcome import welcome
 
 USAGE = 2
 
-PACKAGES = ("headrace", "batcher", "executor", "model_repo", "server", "loadtest")
+log = logging.getLogger("headrace.start")
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Headrace serves ONNX models over REST and gRPC.",
 )
 
@@ -56,7 +58,9 @@ def _main(
 @with_options
 def serve(
     context: typer.Context,
-    directories: Annotated[list[Path] | None, typer.Argument(metavar="DIR...", help="Model repositories.")] = None,
+    directories: Annotated[
+        list[Path] | None, typer.Argument(metavar="DIR", help="Model repositories: folders of NAME/VERSION/model.onnx.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file of the options below.", envvar=f"{ENVIRONMENT}CONFIG")
     ] = None,
@@ -68,10 +72,8 @@ def serve(
         flagged = source is not None and source.name == "COMMANDLINE"
         given["model_repository"] = [*directories, *(given["model_repository"] if flagged else ())]
     try:
-        _one_place()
-        settings = merge(given, config)
-        _something_to_serve(settings)
-        _runtime()
+        settings = merge(given, config, spelling(context))
+        preflight.check(settings)
         code = _run(settings)
     except ServingError as error:
         typer.echo(f"headrace: {error}", err=True)
@@ -81,34 +83,6 @@ def serve(
 
 def _run(settings: ServerConfig) -> int:
     logs.set_up(settings.log_format, settings.log_level, "supervisor")
+    for doubt in (*misspelt(os.environ), *preflight.doubts(settings)):
+        log.warning("%s", doubt)
     return run_pool(settings, on_ready=lambda http, grpc: typer.echo(welcome(settings, http, grpc)))
-
-
-def _something_to_serve(settings: ServerConfig) -> None:
-    if not settings.model_repository:
-        raise ConfigError("nothing to serve: name a model repository, `headrace serve DIR`")
-    for repository in settings.model_repository:
-        if not repository.is_dir():
-            raise ConfigError(f"model repository {repository} is not a folder")
-    if settings.load_model and settings.model_control_mode != "explicit":
-        raise ConfigError(
-            f"--load-model needs --model-control-mode explicit; the mode is {settings.model_control_mode!r}"
-        )
-
-
-def _runtime() -> None:
-    """Say at once, and once, if ONNX Runtime is not installed."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        importlib.import_module("executor.runtime")  # raises ConfigError with what to install
-
-
-def _one_place() -> None:
-    """The packages have plain names; another project's `server` on the path must not be taken for ours."""
-    places = {}
-    for package in PACKAGES:
-        spec = importlib.util.find_spec(package)
-        places[package] = Path(spec.origin).parent.parent if spec and spec.origin else None
-    strangers = {name: place for name, place in places.items() if place != places["headrace"]}
-    if strangers:
-        found = ", ".join(f"{name} from {place}" for name, place in strangers.items())
-        raise ConfigError(f"the packages of Headrace must come from one place, {places['headrace']}; found {found}")

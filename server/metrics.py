@@ -58,7 +58,7 @@ class PoolMetrics:
             restarts.add_metric([str(replica.index)], max(0, replica.generation - 1))
         yield connections
         yield restarts
-        build = GaugeMetricFamily("headrace_build", "Always 1; the version is the label.", labels=["version"])
+        build = GaugeMetricFamily("headrace_build_info", "Always 1; the version is the label.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
 

@@ -14,16 +14,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 from headrace.config import ServerConfig
-from headrace.errors import ConfigError
+from headrace.cores import usable_cores
 from server.pool.board import Board, State
 from server.pool.channel import Boot, Draining, Failed, Message, Ready
 from server.pool.child import Child, how_it_ended
-from server.pool.cores import usable_cores
 from server.pool.directory import board_in, private_directory
 from server.pool.events import (
     Ended,
@@ -62,10 +63,13 @@ def run_pool(
 
     Raises ConfigError if an address cannot be taken: nothing has been started then.
     """
-    replicas = usable_cores() if config.replicas == "auto" else config.replicas
-    if replicas < 1:
-        raise ConfigError(f"replicas: expected 'auto' or at least 1, found {replicas}")
+    replicas = how_many(config.replicas, usable_cores())
     return asyncio.run(Supervisor(config, replicas, application, on_ready).run())
+
+
+def how_many(replicas: int | Literal["auto"], cores: float) -> int:
+    """What is configured, or one per core: rounded up, since half a core idle costs more than half a replica over."""
+    return math.ceil(cores) if replicas == "auto" else replicas
 
 
 class Supervisor:

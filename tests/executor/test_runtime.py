@@ -14,8 +14,8 @@ def test_missing_onnxruntime_says_what_to_install():
         "except ConfigError as error:\n    print(error)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
-    assert "pip install headrace[cpu]" in said
-    assert "headrace[gpu]" in said
+    assert "pip install '.[cpu]'" in said
+    assert "pip install '.[gpu]'" in said
 
 
 def test_cpu_is_always_available():

@@ -8,7 +8,7 @@ from headrace.errors import LoadFailed, ModelNotFound, ModelNotReady
 from model_repo.handle import Handle
 from model_repo.index import IndexRow
 from model_repo.manager import Manager
-from model_repo.scan import Problem
+from model_repo.scan import NOT_LOADED, Problem
 
 
 def ready(manager):
@@ -208,6 +208,25 @@ def test_retry_loads_again_what_failed_with_the_same_files():
             assert loader.started == ["m/1a", "n/1a", "m/1a"]
 
     asyncio.run(main())
+
+
+def test_a_problem_is_logged_once_for_as_long_as_it_lasts(caplog):
+    typo, gone = Problem("c", None, "c/config.yaml: unknown key 'x'"), Problem("d", 2, "no model file")
+
+    async def main():
+        async with running(PuppetLoader()) as manager:
+            manager.want({}, [typo, Problem("e", None, NOT_LOADED)])
+            manager.want({}, [typo, gone])
+            manager.want({}, [gone])
+            manager.want({}, [typo, gone])
+
+    asyncio.run(main())
+    assert [record.getMessage() for record in caplog.records] == [
+        "c: c/config.yaml: unknown key 'x'",
+        "d/2: no model file",
+        "c: c/config.yaml: unknown key 'x'",
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
 def test_a_broken_model_does_not_stop_others():

@@ -1,4 +1,9 @@
-"""What Prometheus reads, as its own parser reads it."""
+"""What Prometheus reads, as its own parser and its own linter read it."""
+
+import http.client
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,6 +15,7 @@ from server.pool.board import Board, State
 from server.statistics import REFUSALS, Statistics
 
 DIGITS = {"model": "digits", "version": "3"}
+EXAMPLE = Path(__file__).parents[2] / "examples" / "models" / "digits" / "example.json"
 
 
 @pytest.fixture
@@ -109,9 +115,60 @@ def test_pool_shows_its_replicas(pool, scrape):
     assert samples[series("headrace_http_connections", replica="0")] == 1
     assert samples[series("headrace_replica_restarts_total", replica="0")] == 0
     assert samples[series("headrace_replica_restarts_total", replica="1")] == 1
-    assert samples[series("headrace_build", version=__version__)] == 1
+    assert samples[series("headrace_build_info", version=__version__)] == 1
 
 
 def test_model_name_with_quotes_and_line_breaks_is_still_one_series(pool, scrape):
     pool[0].open(ModelId('a"b\\c\nd', 1), 1).succeeded(1)
     assert scrape()[series("headrace_requests_total", model='a"b\\c\nd', version="1")] == 1
+
+
+# -- a live server's ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exposition(server):
+    """What a server says that has answered, failed and refused a request."""
+    connection = http.client.HTTPConnection(server.url)
+    for model, body in (("digits", EXAMPLE.read_bytes()), ("digits", b'{"inputs":[]}'), ("none", b"{}")):
+        connection.request("POST", f"/v2/models/{model}/infer", body)
+        connection.getresponse().read()
+    connection.request("GET", "/metrics")
+    answer = connection.getresponse()
+    assert answer.getheader("content-type") == "text/plain; version=0.0.4; charset=utf-8"
+    yield answer.read().decode()
+    connection.close()
+
+
+def test_every_family_has_a_type_a_sentence_and_our_name(exposition):
+    families = list(text_string_to_metric_families(exposition))
+    assert len({family.name for family in families}) == len(families) > 10
+    for family in families:
+        assert family.name.startswith("headrace_")
+        assert family.type in ("counter", "gauge", "histogram")
+        assert family.documentation.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["headrace_requests", "headrace_request_failures", "headrace_requests_refused"])
+def test_what_became_of_a_request_is_counted(exposition, name):
+    (family,) = [family for family in text_string_to_metric_families(exposition) if family.name == name]
+    assert sum(sample.value for sample in family.samples) >= 1
+
+
+def test_buckets_of_a_live_histogram_rise_to_its_count(exposition):
+    found = {"_bucket": [], "_count": [], "_sum": []}
+    for family in text_string_to_metric_families(exposition):
+        for sample in family.samples if family.name == "headrace_request_seconds" else ():
+            if sample.labels["model"] == "digits":
+                found[sample.name.removeprefix(family.name)].append(sample.value)
+    assert found["_bucket"] == sorted(found["_bucket"])
+    assert found["_bucket"][-1:] == found["_count"]
+    assert found["_sum"][0] > 0
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed")
+def test_promtool_has_no_complaint(exposition):
+    said = subprocess.run(
+        ["promtool", "check", "metrics"], input=exposition, capture_output=True, text=True, check=False
+    )
+    assert (said.returncode, said.stderr) == (0, "")

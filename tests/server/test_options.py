@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from headrace.config import ServerConfig
 from headrace.errors import ConfigError
-from server.options import merge, with_options
+from server.options import merge, misspelt, spelling, with_options
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def told(monkeypatch, tmp_path):
 
     @app.command()
     @with_options
-    def command(**given):
-        made.append(merge(given, path if path.exists() else None))
+    def command(context: typer.Context, **given):
+        made.append(merge(given, path if path.exists() else None, spelling(context)))
 
     def run(*flags, environment=None, file=None):
         if file is not None:
@@ -103,9 +103,39 @@ def test_empty_file_says_nothing(told):
     assert told(file="# nothing yet\n") == ServerConfig()
 
 
-def test_wrong_flag_is_blamed_on_flags_and_environment(told):
-    with pytest.raises(ConfigError, match=r"flags and environment: 'http_port': .*, found 'many'"):
-        told("--http-port", "many")
+@pytest.mark.parametrize(
+    ("flags", "environment", "sentence"),
+    [
+        (("--http-port", "many"), {}, "--http-port: expected a whole number, found 'many'"),
+        ((), {"HEADRACE_HTTP_PORT": "tcp://10.0.0.1:80"}, "HEADRACE_HTTP_PORT: .* found 'tcp://10.0.0.1:80'"),
+        (("--http-port", "x"), {"HEADRACE_HTTP_PORT": "y"}, "--http-port: .* found 'x'"),
+        (("--replicas", "0"), {}, "--replicas: expected at least 1 or 'auto', found '0'"),
+        (("--replicas", "0"), {"HEADRACE_LOG_LEVEL": "loud"}, "--replicas: .*; HEADRACE_LOG_LEVEL: .* found 'loud'"),
+    ],
+)
+def test_mistake_is_blamed_on_what_was_written(told, flags, environment, sentence):
+    with pytest.raises(ConfigError, match=f"^{sentence}"):
+        told(*flags, environment=environment, file="log_format: json")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("HEADRACE_HTP_PORT", "HEADRACE_HTTP_PORT"),
+        ("HEADRACE_REPLICA", "HEADRACE_REPLICAS"),
+        ("HEADRACE_CONFG", "HEADRACE_CONFIG"),
+    ],
+)
+def test_misspelt_variable_is_pointed_out(name, meant):
+    (sentence,) = misspelt({"PATH": "/bin", name: "1", meant: "2"})
+    assert sentence == f"{name} in the environment is no option and is ignored; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    "name", ["HEADRACE_PORT", "HEADRACE_SERVICE_HOST", "HEADRACE_PORT_8000_TCP_ADDR", "HEADRACE_NOTES", "HTTP_PORT"]
+)
+def test_variable_of_somebody_else_is_left_alone(name):
+    assert not list(misspelt({name: "1"}))
 
 
 def test_help_names_every_option_with_its_variable_and_default():
@@ -117,3 +147,5 @@ def test_help_names_every_option_with_its_variable_and_default():
         assert f"HEADRACE_{name.upper()}" in page
         assert field.description[:20] in page
     assert "[default: (8000)]" in page
+    for form in ("<number|auto>", "<debug|info|warning|error>", "<path>", "<text>"):
+        assert form in page

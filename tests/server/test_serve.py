@@ -1,9 +1,11 @@
 """`headrace serve` as its operator sees it."""
 
 import http.client
+import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +15,8 @@ from pathlib import Path
 import onnx_models
 import pytest
 from live import serving
+
+from headrace import __version__
 
 EXAMPLES = str(Path(__file__).parents[2] / "examples" / "models")
 DIGITS = Path(EXAMPLES, "digits", "example.json").read_bytes()
@@ -121,19 +125,78 @@ def test_a_new_version_is_followed_in_poll_mode(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("serve",), "nothing to serve"),
-        (("serve", "/no/such/folder"), "/no/such/folder is not a folder"),
-        (("serve", EXAMPLES, "--http-port", "99999"), "'http_port'"),
-        (("serve", EXAMPLES, "--replicas", "0"), "replicas"),
-        (("serve", EXAMPLES, "--load-model", "digits"), "explicit"),
-        (("serve", EXAMPLES, "--config", "/no/such/file"), "/no/such/file"),
+        (("serve",), "nothing to serve: name a folder of models"),
+        (("serve", "/no/such/folder"), "model repository /no/such/folder does not exist"),
+        (("serve", EXAMPLES, "--http-port", "99999"), "--http-port: expected at most 65535, found '99999'"),
+        (("serve", EXAMPLES, "--replicas", "0"), "--replicas: expected at least 1 or 'auto', found '0'"),
+        (("serve", EXAMPLES, "--load-model", "digits"), "needs --model-control-mode explicit"),
+        (("serve", EXAMPLES, "--config", "/no/such/file"), "configuration file /no/such/file cannot be read"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_2(arguments, says):
     result = headrace(*arguments)
     assert result.returncode == 2
+    assert result.stderr.startswith("headrace: ")
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("serv",), "Did you mean 'serve'?"),
+        (("serve", EXAMPLES, "--replica", "2"), "--replicas"),
+        (("serve", EXAMPLES, "--http_port", "1"), "--http-port"),
+        (("serve", EXAMPLES, "--replicas"), "--replicas"),
+        (("--vers",), "--version"),
+    ],
+)
+def test_misspelt_word_is_refused_with_the_right_one(arguments, says):
+    result = headrace(*arguments, COLUMNS="200")
+    assert result.returncode == 2
     assert says in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_without_a_command_the_help_is_shown():
+    said = headrace()
+    assert "serve" in said.stdout + said.stderr
+    assert headrace("-h").returncode == 0
+
+
+def test_version_is_a_line():
+    result = headrace("--version")
+    assert (result.returncode, result.stdout) == (0, f"headrace {__version__}\n")
+
+
+@pytest.mark.parametrize("flag", ["--http-port", "--grpc-port"])
+def test_port_that_is_taken_is_named_and_exit_2(flag):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        free = {"--http-port": "0", "--grpc-port": "0"} | {flag: str(port)}
+        result = headrace("serve", EXAMPLES, "--host", "127.0.0.1", *itertools.chain(*free.items()))
+    assert result.returncode == 2
+    assert f"127.0.0.1:{port} is already in use by another process" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_without_onnx_runtime_it_says_what_to_install():
+    """As `pip install .` without an extra leaves it."""
+    without = (
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        f"sys.argv = ['headrace', 'serve', {EXAMPLES!r}]\n"
+        "from server.cli import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 2
+    assert "pip install '.[cpu]'" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_will_disappoint_is_said_at_the_start(tmp_path):
+    with serving(tmp_path) as server:
+        assert f"model repository {tmp_path} has no models" in server.log.text
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path):

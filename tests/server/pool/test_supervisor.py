@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from server.pool.exit_codes import ExitCode
-from server.pool.supervisor import AGAIN_S
+from server.pool.supervisor import AGAIN_S, how_many
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +20,13 @@ READY = "ready: all"
 def replicas_of(pool, connections=12):
     """Process ids of the replicas that serve, by asking over several connections."""
     return {re.match(r"hello (\d+)", pool.connect().get())[1] for _ in range(connections)}
+
+
+@pytest.mark.parametrize(
+    ("configured", "cores", "replicas"), [("auto", 8.0, 8), ("auto", 1.5, 2), ("auto", 0.3, 1), (3, 8.0, 3)]
+)
+def test_auto_is_a_replica_for_each_core_that_is_begun(configured, cores, replicas):
+    assert how_many(configured, cores) == replicas
 
 
 def test_pool_is_ready_when_all_replicas_are(start_pool):

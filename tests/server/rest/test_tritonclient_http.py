@@ -1,12 +1,8 @@
-"""Every REST call of the protocol as the public clients make it, unmodified: tritonclient's two, and KServe's."""
+"""Every REST call of the protocol as tritonclient's two clients make it, unmodified."""
 
 import asyncio
-import importlib.util
 import itertools
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -302,16 +298,3 @@ def test_body_made_offline_is_taken(server):
             answer.read(), header_length=int(answer.get("Inference-Header-Content-Length"))
         )
         assert np.array_equal(result.as_numpy("y"), floats(1, 2))
-
-
-# -- KServe -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(importlib.util.find_spec("kserve") is None, reason="kserve is not installed")
-def test_kserve_client_asks_and_is_answered(server):
-    """In a process of its own: it has another copy of the protocol's messages than tritonclient[grpc] has."""
-    script = Path(__file__).with_name("kserve_calls.py")
-    asked = subprocess.run(
-        [sys.executable, str(script), f"http://{server.url}"], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert asked.stdout == "all right\n", asked.stderr
