@@ -26,6 +26,11 @@ from server.classification import chosen_form
 from server.servable import Servable
 
 logger = logging.getLogger("headrace.dataplane")
+requests = logging.getLogger("headrace.requests")
+"""A line per request at level debug; failures that are ours at warning."""
+
+SHOWN_CHARS = 100
+"""Of a request's id, in the log."""
 
 Answer = Callable[[InferResponse | ServingError], None]
 
@@ -36,30 +41,33 @@ class DataPlane:
     def __init__(self, models: Manager[Servable], refusals: ModelCounters) -> None:
         self.models = models
         self._refusals = refusals
+        self._ticket = LoggedTicket if requests.isEnabledFor(logging.DEBUG) else Ticket
 
     def submit(self, request: InferRequest, answer: Answer) -> Ticket:
         """Start a request. Raises ServingError if it is refused at once; else `answer` gets the outcome later."""
         try:
             handle = self.models.acquire(request.model, request.version)
         except ServingError as error:
-            self.refused(error)
+            self.refused(error, request)
             raise
         servable = handle.servable
         try:
             rows, key = servable.check.check(request.inputs)
             if request.outputs is not None:
                 servable.check.check_outputs(request.outputs)
-            ticket = Ticket(request, rows, key, handle, answer)
+            ticket = self._ticket(request, rows, key, handle, answer)
             servable.batcher.submit(ticket, request.timeout_us / 1e6)
         except ServingError as error:
             servable.counters.failed(error.slug)
             handle.release()
+            requests.debug("refused: %s", error, extra={"request_id": request.id[:SHOWN_CHARS]})
             raise
         servable.counters.cells[cell.IN_FLIGHT] += 1
         return ticket
 
-    def refused(self, error: Exception) -> None:
-        """Count a request that never got as far as a loaded model."""
+    def refused(self, error: Exception, request: InferRequest | None = None) -> None:
+        """Count a request that never got as far as a loaded model. None: it could not even be decoded."""
+        requests.debug("refused: %s", error, extra={"request_id": request.id[:SHOWN_CHARS] if request else ""})
         self._refusals.failed(error.slug if isinstance(error, ServingError) else ServingError.slug)
 
     async def infer(self, request: InferRequest) -> InferResponse:
@@ -103,6 +111,8 @@ class Ticket(Entry):
     def deliver(self, outcome: Outcome) -> None:
         """Called by the batcher: answer."""
         result = outcome if isinstance(outcome, ServingError) else self._respond(outcome)
+        if isinstance(result, ExecutorFailed):
+            requests.warning("%s", result, extra={"request_id": self._request.id[:SHOWN_CHARS]})
         self._end(result.slug if isinstance(result, ServingError) else None)
         self._answer(result)
 
@@ -129,3 +139,20 @@ class Ticket(Entry):
             logger.exception("model %s: an answer could not be made", metadata.id)
             return ExecutorFailed(f"model {metadata.id.name!r}: {type(error).__name__}: {error}")
         return InferResponse(metadata.id, request.id, chosen)
+
+
+class LoggedTicket(Ticket):
+    """One whose end is logged. A class of its own, so that nobody pays for the question."""
+
+    __slots__ = ()
+
+    def _end(self, failure: str | None) -> None:
+        about = {
+            "request_id": self._request.id[:SHOWN_CHARS],
+            "model": self._handle.spec.id,
+            "rows": self.rows,
+            "outcome": failure or "ok",
+            "ms": round((time.monotonic() - self.arrived) * 1e3, 3),
+        }
+        super()._end(failure)
+        requests.debug("request", extra=about)

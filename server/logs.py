@@ -23,7 +23,7 @@ class TextFormatter(logging.Formatter):
         """One line, and the traceback below it if there is one."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
         name = record.name.removeprefix("headrace.")
-        extra = "".join(f" {key}={value}" for key, value in _extra(record).items())
+        extra = "".join(f" {key}={_word(value)}" for key, value in _extra(record).items())
         line = f"{stamp} {record.levelname} {self._process} {name}: {record.getMessage()}{extra}"
         return line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
 
@@ -52,6 +52,12 @@ class JsonFormatter(logging.Formatter):
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def _word(value: object) -> str:
+    """As one word: what clients send must not make lines or keys of its own."""
+    text = str(value)
+    return text if text and text.isprintable() and not set(text) & set(" =\"'") else repr(text)
 
 
 def set_up(form: Literal["text", "json"], level: str, process: str) -> None:

@@ -1,6 +1,7 @@
 """One path for every request: claimed, checked, queued, counted and answered exactly once."""
 
 import asyncio
+import logging
 
 import numpy as np
 import pytest
@@ -213,3 +214,50 @@ def test_refusals_are_counted_by_kind_and_bugs_as_internal(on):
         assert plane.refused() == {"bad_request": 1, ServingError.slug: 1}
 
     on(scenario)
+
+
+# -- what is logged ----------------------------------------------------------------------------------------------------
+
+
+def told(caplog):
+    return [
+        (record.levelname, record.request_id, record.getMessage() if "outcome" not in vars(record) else record.outcome)
+        for record in caplog.records
+        if record.name == "headrace.requests"
+    ]
+
+
+async def some_of_each(plane):
+    await plane.data.infer(request(id="good"))
+    plane.executor().outcome = ExecutorFailed("it broke")
+    with pytest.raises(ExecutorFailed):
+        await plane.data.infer(request(id="x" * 500))
+    for bad in (request(model="none", id="lost"), InferRequest("echo", "", {}, id="empty")):
+        with pytest.raises(ServingError):
+            plane.data.submit(bad, pytest.fail)
+    plane.data.refused(BadRequest("no JSON"))
+
+
+def test_a_failure_of_ours_is_logged_with_the_id_of_its_request_and_nothing_else_is(on, caplog):
+    with caplog.at_level(logging.INFO, "headrace"):
+        on(some_of_each)
+    assert told(caplog) == [("WARNING", "x" * 100, "it broke")]
+
+
+def test_at_level_debug_every_request_has_a_line_with_its_id_and_how_it_ended(on, caplog):
+    with caplog.at_level(logging.DEBUG, "headrace"):
+        on(some_of_each)
+    lines = told(caplog)
+    assert lines[:3] == [
+        ("DEBUG", "good", "ok"),
+        ("WARNING", "x" * 100, "it broke"),
+        ("DEBUG", "x" * 100, "executor_failed"),
+    ]
+    assert [(level, id, text[:8]) for level, id, text in lines[3:]] == [
+        ("DEBUG", "lost", "refused:"),
+        ("DEBUG", "empty", "refused:"),
+        ("DEBUG", "", "refused:"),
+    ]
+    ended = next(record for record in caplog.records if vars(record).get("outcome") == "ok")
+    assert (ended.model, ended.rows) == (ModelId("echo", 3), 1)
+    assert ended.ms >= 0

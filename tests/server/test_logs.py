@@ -44,6 +44,14 @@ def test_text_line_ends_with_what_was_given_extra():
     assert TextFormatter("replica 1").format(record("ran", model="m", rows=5)).endswith("ran model=m rows=5")
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [("a-7", "a-7"), (0.25, "0.25"), ("", "''"), ("a b", "'a b'"), ("x\nERROR", "'x\\nERROR'"), ("a=b", "'a=b'")],
+)
+def test_what_clients_send_stays_one_word_of_the_text_line(given, shown):
+    assert TextFormatter("p").format(record("ran", id=given)).endswith(f"ran id={shown}")
+
+
 def test_text_traceback_follows_its_line(failure):
     first, second, *_, last = TextFormatter("p").format(record("failed", error=failure)).splitlines()
     assert first.endswith("batcher: failed")
