@@ -23,13 +23,10 @@ import numpy as np
 from headrace.datatypes import BY_NUMPY, Datatype
 from headrace.errors import BadRequest
 from headrace.requests import Array, InferRequest
+from server.memory import Memory, Twice
 from server.rest.json_data import DEPTH, flat_parser
-from server.rest.memory import Memory
 from server.rest.message import Message, parse
 from server.wire import from_raw
-
-_LARGEST = 2 << 10
-"""Longer forms are not remembered."""
 
 
 class _Flat(msgspec.Struct):
@@ -55,7 +52,7 @@ class _Binary(msgspec.Struct):
 _flat: Memory[bytes, _Flat] = Memory()
 """By the bytes before the data. One that is followed by other bytes than the last was learnt with takes its place."""
 _binary: Memory[bytes, _Binary] = Memory()
-_once: Memory[bytes, None] = Memory()
+_once = Twice()
 
 
 def recall(model: str, version: str, body: bytes, header_length: int | None) -> InferRequest | None:
@@ -97,24 +94,14 @@ def learn(body: bytes, header_length: int | None, message: Message[Any], request
     """Remember the form of `body`, which has just been decoded as `message` and `request`, if it is one."""
     if header_length is not None:
         head = body[:header_length]
-        if all(item.data is msgspec.UNSET for item in message.inputs) and _again(head):
+        if all(item.data is msgspec.UNSET for item in message.inputs) and _once.seen(head):
             _binary.keep(head, _binary_form(len(body), header_length, message, request))
     elif len(message.inputs) == 1:
         start = _numbers_at(body)
         before, after = body[:start], body[body.find(b"]", start) + 1 :]
         form = _flat_form(request, after)
-        if form and _again(b"%b\0%b" % (before, after)) and _is_the_data(before, after):
+        if form and _once.seen(b"%b\0%b" % (before, after)) and _is_the_data(before, after):
             _flat.keep(before, form)
-
-
-def _again(form: bytes) -> bool:
-    """Whether it was seen before."""
-    if len(form) > _LARGEST:
-        return False
-    if form in _once:
-        return True
-    _once.keep(form, None)
-    return False
 
 
 def _is_the_data(before: bytes, after: bytes) -> bool:

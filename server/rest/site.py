@@ -11,9 +11,9 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from server.dataplane import DataPlane
+from server.memory import Memory
 from server.rest.answers import Reply
 from server.rest.head import Head
-from server.rest.memory import Memory
 
 _INFER = re.compile(rb"/v2/models/([A-Za-z0-9_.\-]+)(?:/versions/([0-9]{1,18}))?/infer")
 _LARGEST_KNOWN_HEAD = 2 << 10

@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from google.protobuf.message import DecodeError
+
+from headrace.errors import BadRequest
 from server.rpc.codec import Message
 
 Remaining: TypeAlias = Callable[[], float | None]
@@ -21,10 +24,24 @@ Write: TypeAlias = Callable[[Message], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """One message in, one out. `request` is the class of the message that comes in."""
+    """One message in, one out. `read` and `write` stand between what `answer` speaks and the bytes of the messages."""
 
-    request: Any
-    answer: Callable[[Message, Remaining], Awaitable[Message]]
+    read: Callable[[bytes], Any]
+    answer: Callable[[Any, Remaining], Awaitable[Any]]
+    write: Callable[[Any], bytes]
+
+
+def of_messages(kind: Any, answer: Callable[[Message, Remaining], Awaitable[Message]]) -> Unary:
+    """A method whose `answer` takes a message of this kind and returns one."""
+    return Unary(lambda data: parsed(kind, data), answer, lambda message: bytes(message.SerializeToString()))
+
+
+def parsed(kind: Any, data: bytes) -> Message:
+    """The message of this kind in `data`. Raises BadRequest: bytes that are no message are the client's error."""
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise BadRequest(f"the message is not a valid {kind.DESCRIPTOR.full_name}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,15 +41,20 @@ def decode(message: Message) -> InferRequest:
 
 def encode(response: InferResponse) -> Message:
     """The message that answers with `response`."""
+    message = encode_head(response)
+    message.raw_output_contents.extend(to_raw(array) for array in response.outputs.values())
+    return message
+
+
+def encode_head(response: InferResponse) -> Message:
+    """The message that answers with `response`, less its raw tensors."""
     message = service_pb2.ModelInferResponse(
         model_name=response.model.name, model_version=str(response.model.version), id=response.id
     )
     if response.parameters:
         encode_parameters(response.parameters, message.parameters)
-    raw = message.raw_output_contents
     for name, array in response.outputs.items():
         message.outputs.add(name=name, datatype=BY_NUMPY[array.dtype].wire, shape=array.shape)
-        raw.append(to_raw(array))
     return message
 
 

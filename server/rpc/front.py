@@ -1,7 +1,7 @@
 """The gRPC front end of one replica, on grpc.aio: sockets, bytes and statuses.
 
-Receives the method tables of `servicer` and `health`, gives their methods parsed messages and the client their answers.
-Messages are parsed here rather than by grpc.aio, so that bytes that are no message are the client's error and not ours.
+Receives the method tables of `servicer` and `health`, gives their methods bytes and the client their answers. grpc.aio
+parses nothing, so that bytes that are no message are the client's error and not ours.
 The only file that knows grpc.aio: our own HTTP/2 front end replaces it and nothing else.
 """
 
@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
-from headrace.errors import BadRequest, ConfigError
+from headrace.errors import ConfigError
 from server.dataplane import DataPlane
 from server.rpc import health, servicer
-from server.rpc.calls import Streaming, Unary
+from server.rpc.calls import Streaming, Unary, parsed
 from server.rpc.codec import Message
 from server.rpc.status import status
 from server.statistics import Statistics
@@ -91,16 +90,15 @@ def _handlers(methods: Mapping[str, Unary | Streaming]) -> dict[str, Any]:
 
 
 def _unary(method: Unary) -> Any:
-    kind, answer = method.request, method.answer
+    read, answer, write = method.read, method.answer, method.write
 
     async def handle(data: bytes, context: Any) -> bytes:
         try:
-            reply: bytes = (await answer(_parsed(kind, data), context.time_remaining)).SerializeToString()
+            return write(await answer(read(data), context.time_remaining))
         except Exception as error:
             code, sentence = status(error)
             await context.abort(_CODES[code], sentence)
             raise  # abort has raised: this is for the reader and the type checker
-        return reply
 
     return handle
 
@@ -109,24 +107,17 @@ def _streaming(method: Streaming) -> Any:
     kind, serve = method.request, method.serve
 
     async def handle(requests: AsyncIterator[bytes], context: Any) -> None:
-        async def parsed() -> AsyncIterator[Message]:
+        async def messages() -> AsyncIterator[Message]:
             async for data in requests:
-                yield _parsed(kind, data)
+                yield parsed(kind, data)
 
         async def write(message: Message) -> None:
             await context.write(message.SerializeToString())
 
         try:
-            await serve(parsed(), write, context.time_remaining)
+            await serve(messages(), write, context.time_remaining)
         except Exception as error:
             code, sentence = status(error)
             await context.abort(_CODES[code], sentence)
 
     return handle
-
-
-def _parsed(kind: Any, data: bytes) -> Message:
-    try:
-        return kind.FromString(data)
-    except DecodeError as error:
-        raise BadRequest(f"the message is not a valid {kind.DESCRIPTOR.full_name}: {error}") from None

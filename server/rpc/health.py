@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from grpc_health.v1 import health_pb2
 
 from headrace.errors import ModelNotFound
-from server.rpc.calls import Remaining, Streaming, Unary, Write
+from server.rpc.calls import Remaining, Streaming, Unary, Write, of_messages
 from server.rpc.codec import Message
 
 NAME = "grpc.health.v1.Health"
@@ -30,7 +30,7 @@ class Health:
         self._poll_s = poll_s
         self._draining = asyncio.Event()
         self.methods: dict[str, Unary | Streaming] = {
-            "Check": Unary(health_pb2.HealthCheckRequest, self._check),
+            "Check": of_messages(health_pb2.HealthCheckRequest, self._check),
             "Watch": Streaming(health_pb2.HealthCheckRequest, self._watch),
         }
 

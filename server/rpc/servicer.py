@@ -14,9 +14,11 @@ from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2 as pb
 
 from headrace.errors import ModelNotFound, NotSupported, ServingError
+from headrace.requests import InferRequest, InferResponse
 from server import v2
 from server.dataplane import DataPlane
-from server.rpc.calls import Remaining, Streaming, Unary
+from server.rpc import forms
+from server.rpc.calls import Remaining, Streaming, Unary, of_messages
 from server.rpc.codec import Message, decode, encode
 from server.rpc.stream import Streams
 from server.statistics import Statistics
@@ -50,37 +52,45 @@ class Servicer:
         self._dataplane = dataplane
         self._statistics = statistics
         self._ready = ready
-        self._streams = Streams(self._infer)
+        self._streams = Streams(self._infer_message)
         self.methods: dict[str, Unary | Streaming] = {
-            "ModelInfer": Unary(pb.ModelInferRequest, self._infer),
+            "ModelInfer": Unary(self._read, self._infer, forms.written),
             "ModelStreamInfer": Streaming(pb.ModelInferRequest, self._streams.serve),
-            "ServerLive": Unary(pb.ServerLiveRequest, self._live),
-            "ServerReady": Unary(pb.ServerReadyRequest, self._server_ready),
-            "ModelReady": Unary(pb.ModelReadyRequest, self._model_ready),
-            "ServerMetadata": Unary(pb.ServerMetadataRequest, self._server_metadata),
-            "ModelMetadata": Unary(pb.ModelMetadataRequest, self._model_metadata),
-            "ModelConfig": Unary(pb.ModelConfigRequest, self._model_config),
-            "ModelStatistics": Unary(pb.ModelStatisticsRequest, self._model_statistics),
-            "RepositoryIndex": Unary(pb.RepositoryIndexRequest, self._repository_index),
+            "ServerLive": of_messages(pb.ServerLiveRequest, self._live),
+            "ServerReady": of_messages(pb.ServerReadyRequest, self._server_ready),
+            "ModelReady": of_messages(pb.ModelReadyRequest, self._model_ready),
+            "ServerMetadata": of_messages(pb.ServerMetadataRequest, self._server_metadata),
+            "ModelMetadata": of_messages(pb.ModelMetadataRequest, self._model_metadata),
+            "ModelConfig": of_messages(pb.ModelConfigRequest, self._model_config),
+            "ModelStatistics": of_messages(pb.ModelStatisticsRequest, self._model_statistics),
+            "RepositoryIndex": of_messages(pb.RepositoryIndexRequest, self._repository_index),
         }
         for name, why in _NOT_SUPPORTED.items():
-            self.methods[name] = Unary(getattr(pb, f"{name}Request"), _refusal(f"{name} is not supported: {why}"))
+            self.methods[name] = of_messages(getattr(pb, f"{name}Request"), _refusal(f"{name} is not supported: {why}"))
 
     def drain(self) -> None:
         """Let open streams end once what they have read is answered."""
         self._streams.drain()
 
-    async def _infer(self, message: Message, remaining: Remaining) -> Message:
+    def _read(self, data: bytes) -> InferRequest:
+        return self._counted(forms.read, data)
+
+    def _counted(self, read: Callable[[Any], InferRequest], given: Any) -> InferRequest:
         try:
-            request = decode(message)
+            return read(given)
         except ServingError as error:
             self._dataplane.refused(error)
             raise
+
+    async def _infer(self, request: InferRequest, remaining: Remaining) -> InferResponse:
         left_s = remaining()
         if left_s is not None:
             left_us = max(1, int(left_s * 1e6))
             request.timeout_us = min(request.timeout_us or left_us, left_us)
-        return encode(await self._dataplane.infer(request))
+        return await self._dataplane.infer(request)
+
+    async def _infer_message(self, message: Message, remaining: Remaining) -> Message:
+        return encode(await self._infer(self._counted(decode, message), remaining))
 
     async def _live(self, message: Message, remaining: Remaining) -> Message:
         return pb.ServerLiveResponse(live=True)

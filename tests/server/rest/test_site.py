@@ -2,8 +2,8 @@
 
 import pytest
 
+from server.memory import MOST
 from server.rest.head import Head
-from server.rest.memory import MOST
 from server.rest.site import _LARGEST_KNOWN_HEAD, Site, Target
 
 
