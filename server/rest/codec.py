@@ -18,10 +18,11 @@ import orjson
 
 from headrace.datatypes import BY_NUMPY, Datatype
 from headrace.errors import BadRequest
-from headrace.models import ModelMetadata
+from headrace.models import ModelId, ModelMetadata
 from headrace.requests import Array, InferRequest, InferResponse
+from server.memory import Memory
 from server.rest import forms
-from server.rest.json_data import from_json, spelt_out, to_json
+from server.rest.json_data import from_json, to_json
 from server.rest.message import Input, Message, flag, parse, whole, wishes
 from server.wire import datatype_named, from_raw, to_raw
 
@@ -107,32 +108,42 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[bytes, int |
     Raises BadRequest if an output was asked for in a form that it does not have.
     """
     binary: list[bytes] = []
-    outputs: list[dict[str, Any]] = []
+    outputs: list[bytes] = []
     wishes = request.outputs and {wish.name: wish.binary for wish in request.outputs}
     for name, array in response.outputs.items():
-        output: dict[str, Any] = {"name": name, "datatype": BY_NUMPY[array.dtype].wire, "shape": array.shape}
-        outputs.append(output)
+        opening = _outputs.get((name, array.dtype.char, array.shape)) or _opening_of_output(name, array)
         wish = wishes.get(name) if wishes else None
         if request.binary_output if wish is None else wish:
             data = to_raw(array)
             binary.append(data)
-            output["parameters"] = {"binary_data_size": len(data)}
+            outputs.append(b'%b,"parameters":{"binary_data_size":%d}}' % (opening, len(data)))
         else:
-            output["data"] = to_json(name, array)
-    model = response.model
-    document: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version)}
+            outputs.append(b'%b,"data":%b}' % (opening, to_json(name, array)))
+    opening = _answers.get(response.model) or _opening_of_answer(response.model)
     if response.id:
-        document["id"] = response.id
+        opening += b',"id":' + orjson.dumps(response.id)
     if response.parameters:
-        document["parameters"] = response.parameters
-    document["outputs"] = outputs
-    head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    if b"null" in head:
-        for output in outputs:
-            if "data" in output:
-                output["data"] = spelt_out(output["data"])
-        head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+        opening += b',"parameters":' + orjson.dumps(response.parameters)
+    head = b'%b,"outputs":[%b]}' % (opening, b",".join(outputs))
     return (head, None) if not binary else (b"".join((head, *binary)), len(head))
+
+
+_answers: Memory[ModelId, bytes] = Memory()
+_outputs: Memory[tuple[str, str, tuple[int, ...]], bytes] = Memory()
+
+
+def _opening_of_answer(model: ModelId) -> bytes:
+    """The object up to what differs from answer to answer."""
+    opening = orjson.dumps({"model_name": model.name, "model_version": str(model.version)})[:-1]
+    _answers.keep(model, opening)
+    return opening
+
+
+def _opening_of_output(name: str, array: Array) -> bytes:
+    """The object of one output up to its data."""
+    opening = orjson.dumps({"name": name, "datatype": BY_NUMPY[array.dtype].wire, "shape": array.shape})[:-1]
+    _outputs.keep((name, array.dtype.char, array.shape), opening)
+    return opening
 
 
 def _binary(item: Input[Any], size: Any, tail: memoryview, at: int) -> memoryview:
