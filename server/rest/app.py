@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.types import Receive
@@ -25,7 +26,7 @@ from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
 from server.rest.answers import Reply, read, refusal, reply, too_large
 from server.rest.head import read_head
-from server.rest.openapi import INFER_DOC
+from server.rest.openapi import INFER_DOC, describe_errors
 from server.statistics import Statistics
 
 NOT_YET = (
@@ -66,13 +67,14 @@ def make_app(
     plane: DataPlane, statistics: Statistics, metrics: PoolMetrics, ready: Callable[[], bool], max_body_bytes: int
 ) -> FastAPI:
     """The application over one data plane. `ready` says whether the pool is."""
-    app = FastAPI(
+    app = FastAPIOffline(  # FastAPI's own page takes its scripts from the Internet, where servers often have none
         title="Headrace",
         version=__version__,
         summary="Open Inference Protocol V2 over REST, with Triton's extensions.",
         default_response_class=Json,
         docs_url="/docs",
         redoc_url=None,
+        static_url="/docs/static",
     )
     _handle_errors(app)
 
@@ -154,6 +156,7 @@ def make_app(
 
     for method, path, what in NOT_YET:
         app.add_api_route(path, _not_supported(what), methods=[method], include_in_schema=False)
+    describe_errors(app)
     return app
 
 
