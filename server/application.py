@@ -40,7 +40,7 @@ class Application:
     """A `ReplicaApplication`. All methods run on the replica's event loop."""
 
     def __init__(self, config: ServerConfig, place: ReplicaPlace) -> None:
-        logs.set_up(config.log_format, config.log_level, f"replica {place.index}")
+        logs.set_up(config.log_format, config.log_level, f"replica {place.index}", echo=place.index > 0)
         self._config = config
         self._place = place
         self._statistics = Statistics(place.counters, place.index)

@@ -60,10 +60,19 @@ def _word(value: object) -> str:
     return text if text and text.isprintable() and not set(text) & set(" =\"'") else repr(text)
 
 
-def set_up(form: Literal["text", "json"], level: str, process: str) -> None:
-    """Send everything below `headrace` to stderr, and the warnings of libraries too. Once per process."""
+ROUTINE = ("headrace.executor", "headrace.model_repo")
+"""Loggers of what every replica does alike: loading and unloading."""
+
+
+def set_up(form: Literal["text", "json"], level: str, process: str, *, echo: bool = False) -> None:
+    """Send everything below `headrace` to stderr, and the warnings of libraries too. Once per process.
+
+    `echo`: another process does and says the same. What is routine is then not said again, unless at level debug.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(process) if form == "json" else TextFormatter(process))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("headrace").setLevel(level.upper())
+    for name in ROUTINE:
+        logging.getLogger(name).setLevel(logging.WARNING if echo and level == "info" else logging.NOTSET)
     logging.captureWarnings(True)

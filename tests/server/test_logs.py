@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from server.logs import JsonFormatter, TextFormatter, set_up
+from server.logs import ROUTINE, JsonFormatter, TextFormatter, set_up
 
 
 def record(message="took %d ms", *arguments, level=logging.INFO, name="headrace.batcher", error=None, **extra):
@@ -32,6 +32,8 @@ def _logging_as_it_was():
     yield
     logging.captureWarnings(False)
     root.handlers[:], root.level, ours.level = before
+    for name in ROUTINE:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def test_text_line_has_time_level_process_and_logger():
@@ -101,3 +103,15 @@ def test_everything_below_headrace_and_warnings_of_libraries_go_to_stderr(form, 
     ]
     if form == "json":
         assert all(json.loads(line)["process"] == "replica 0" for line in said.err.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("level", "echo", "said"),
+    [("info", False, "a b"), ("info", True, "b"), ("debug", True, "a b"), ("error", True, "")],
+)
+@pytest.mark.usefixtures("_logging_as_it_was")
+def test_what_every_replica_does_alike_is_said_by_one_unless_it_goes_wrong(level, echo, said, capsys):
+    set_up("text", level, "replica 1", echo=echo)
+    logging.getLogger("headrace.model_repo").info("a")
+    logging.getLogger("headrace.model_repo").warning("b")
+    assert " ".join(line[-1] for line in capsys.readouterr().err.splitlines()) == said
