@@ -38,21 +38,17 @@ BUSY = (State.NEW, State.LOADING, State.QUIESCING, State.UNLOADING)
 class Manager(Generic[S]):
     """The loaded models of one process. `run` must be running for anything to happen.
 
-    At most `loads_at_once` calls of `load` are under way. `load` may take its time and wait for others (a barrier
-    between replicas, say): what it returns is published at once.
+    `load` is called for everything that is missing, at once: it knows how many may run together. It may take its time
+    and wait for others (until all replicas have prepared the version): what it returns is published at once.
     """
 
-    def __init__(self, load: Callable[[VersionSpec], Awaitable[S]], loads_at_once: int = 2) -> None:
-        assert loads_at_once >= 1
+    def __init__(self, load: Callable[[VersionSpec], Awaitable[S]]) -> None:
         self._load = load
-        self._loads_at_once = loads_at_once
         self._wanted: dict[str, dict[ModelId, VersionSpec]] = {}
         self._problems: dict[str, list[Problem]] = {}
         self._instances: dict[str, list[Handle[S]]] = {}
         self._routes: Routes[S] = Routes()
         self._unsettled: dict[str, None] = {}  # names to ask next_action about, in order
-        self._blocked: dict[str, None] = {}  # names whose next load waits for another to end, in order
-        self._loading = 0
         self._serials = 0
         self._closing = False
         self._running = False
@@ -166,11 +162,8 @@ class Manager(Generic[S]):
         """Start all that can be started now; every end of a load or an unload comes back here through `_wake`."""
         while self._unsettled:
             self._reconcile_model(_pop_first(self._unsettled), group)
-        while self._blocked and self._loading < self._loads_at_once:
-            self._reconcile_model(_pop_first(self._blocked), group)
 
     def _reconcile_model(self, name: str, group: asyncio.TaskGroup) -> None:
-        self._blocked.pop(name, None)
         while True:
             instances = self._instances.get(name, [])
             action = next_action(self._wanted.get(name, {}), [handle.snapshot() for handle in instances])
@@ -185,14 +178,10 @@ class Manager(Generic[S]):
                         self._withdraw(handle)
                         group.create_task(self._unload(handle), name=f"unload {handle.spec.id}")
                 case Load(spec):
-                    if self._loading == self._loads_at_once:
-                        self._blocked[name] = None
-                        return
                     self._serials += 1
                     handle = Handle(self._serials, spec)
                     self._instances.setdefault(name, []).append(handle)
                     handle.life.advance(State.LOADING)
-                    self._loading += 1
                     group.create_task(self._load_one(handle), name=f"load {spec.id}")
 
     async def _load_one(self, handle: Handle[S]) -> None:
@@ -215,7 +204,6 @@ class Manager(Generic[S]):
             else:
                 await self._dispose(handle)
         finally:
-            self._loading -= 1
             self._changed(id.name)
 
     async def _unload(self, handle: Handle[S]) -> None:
@@ -273,8 +261,8 @@ class Manager(Generic[S]):
 
     def _pending(self, name: str | None) -> bool:
         if name is None:
-            return bool(self._unsettled or self._blocked)
-        return name in self._unsettled or name in self._blocked
+            return bool(self._unsettled)
+        return name in self._unsettled
 
     def _all(self, name: str | None = None) -> list[Handle[S]]:
         if name is not None:

@@ -17,6 +17,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import watchfiles
 
@@ -25,11 +26,24 @@ from model_repo.scan import ModelScan, Scan, scan
 
 log = logging.getLogger("headrace.model_repo")
 
+Mode: TypeAlias = Literal["poll", "explicit", "none"]
+
 ALL = "*"
-SETTLE_S = 1.0
+SETTLE_S = 0.5
 """Two scans this far apart must be equal before a change counts: shorter than this, a copy may pause."""
 RESCAN_S = 15.0
 """Longest time between scans. Network file systems do not report what other machines change."""
+
+
+def source(mode: Mode, repositories: Sequence[Path], names: Collection[str] = ()) -> AsyncIterator[Scan]:
+    """The source of a control mode. `names` are the models that explicit mode begins with."""
+    match mode:
+        case "none":
+            return none(repositories)
+        case "explicit":
+            return explicit(repositories, names)
+        case "poll":
+            return poll(repositories)
 
 
 async def none(repositories: Sequence[Path]) -> AsyncIterator[Scan]:

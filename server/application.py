@@ -10,13 +10,9 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator
 
 from headrace.config import ServerConfig
-from headrace.errors import RepositoryError
-from model_repo import sources
 from model_repo.manager import Manager
-from model_repo.scan import Scan
 from model_repo.spec import VersionSpec
 from server import logs
 from server.dataplane import DataPlane
@@ -31,6 +27,8 @@ from server.statistics import REFUSALS, Statistics
 
 logger = logging.getLogger("headrace.replica")
 
+LOADS_AT_ONCE = 2
+"""Models that a replica loads at the same time: one computes while the other reads."""
 LINGER_S = 0.5
 """While draining, how long an idle connection may still send a request before it is closed: the answer then tells the
 client to close, so that no request meets a connection that closes in its face."""
@@ -44,7 +42,8 @@ class Application:
         self._config = config
         self._place = place
         self._statistics = Statistics(place.counters, place.index)
-        self._models: Manager[Servable] = Manager(self._load_servable)
+        self._models: Manager[Servable] = Manager(self._prepare)
+        self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self._plane = DataPlane(self._models, self._statistics.open(REFUSALS, 1))
         ready = place.board.pool_ready
         metrics = PoolMetrics(self._statistics, place.board)
@@ -62,22 +61,19 @@ class Application:
             max_body_bytes=config.max_body_bytes,
             keep_alive_s=config.keep_alive_s,
         )
-        self._scanned = asyncio.Event()
+        self._told = asyncio.Event()
         self._empty = asyncio.Event()
-        self._failure: RepositoryError | None = None
 
     async def run(self) -> None:
         """Reconcile models, follow the repository, look after connections: until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._models.run(), name="models")
-            tasks.create_task(self._follow_repository(), name="repository")
+            tasks.create_task(self._follow_wanted(), name="wanted")
             tasks.create_task(self._sweep(), name="connections")
 
     async def load(self) -> None:
-        """Returns when everything wanted is loaded or recorded as failed. Raises RepositoryError."""
-        await self._scanned.wait()
-        if self._failure is not None:
-            raise self._failure
+        """Returns when everything wanted is loaded or recorded as failed."""
+        await self._told.wait()
         await self._models.loaded()
         gc.collect()
         gc.freeze()  # what is loaded by now stays: full collections need not walk it
@@ -100,29 +96,29 @@ class Application:
         async with asyncio.TaskGroup() as ends:
             ends.create_task(self._grpc.drain(grace_s), name="drain gRPC")
             ends.create_task(self._connections_gone(), name="drain HTTP")
+        self._place.agreement.end()
         await self._models.close()
 
-    async def _load_servable(self, spec: VersionSpec) -> Servable:
-        return await load_servable(spec, self._place.replicas, self._statistics.open)
-
-    async def _follow_repository(self) -> None:
+    async def _prepare(self, spec: VersionSpec) -> Servable:
+        """Load, and wait until every replica has: what is returned is published. Raises LoadFailed."""
+        agreement = self._place.agreement
         try:
-            async for found in self._source():
-                self._models.want(found.wanted, found.problems)
-                self._scanned.set()
-        except RepositoryError as error:
-            self._failure = error
-            self._scanned.set()
+            async with self._loads:
+                servable = await load_servable(spec, self._place.replicas, self._statistics.open)
+        except BaseException as error:  # whatever it was, the others must not wait
+            agreement.refuse(spec, str(error) or type(error).__name__)
+            raise
+        try:
+            await agreement.publish(spec)
+        except BaseException:
+            await servable.close()
+            raise
+        return servable
 
-    def _source(self) -> AsyncIterator[Scan]:
-        config = self._config
-        match config.model_control_mode:
-            case "poll":
-                return sources.poll(config.model_repository)
-            case "explicit":
-                return sources.explicit(config.model_repository, config.load_model)
-            case "none":
-                return sources.none(config.model_repository)
+    async def _follow_wanted(self) -> None:
+        async for scan in self._place.agreement.scans():
+            self._models.want(scan.wanted, scan.problems)
+            self._told.set()
 
     # -- connections ------------------------------------------------------------------------------------------------
 

@@ -16,9 +16,10 @@ import typer
 import headrace
 from headrace.config import ServerConfig
 from headrace.errors import ServingError
+from model_repo import sources
 from server import logs, preflight
 from server.options import ENVIRONMENT, merge, misspelt, spelling, with_options
-from server.pool.supervisor import run_pool
+from server.pool.run import run_pool
 from server.welcome import welcome
 
 USAGE = 2
@@ -85,4 +86,5 @@ def _run(settings: ServerConfig) -> int:
     logs.set_up(settings.log_format, settings.log_level, "supervisor")
     for doubt in (*misspelt(os.environ), *preflight.doubts(settings)):
         log.warning("%s", doubt)
-    return run_pool(settings, on_ready=lambda http, grpc: typer.echo(welcome(settings, http, grpc)))
+    source = sources.source(settings.model_control_mode, settings.model_repository, settings.load_model)
+    return run_pool(settings, source=source, on_ready=lambda http, grpc: typer.echo(welcome(settings, http, grpc)))

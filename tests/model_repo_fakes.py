@@ -80,9 +80,9 @@ async def idle() -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(loader: PuppetLoader, loads_at_once: int = 2) -> AsyncIterator[Manager[FakeServable]]:
+async def running(loader: PuppetLoader) -> AsyncIterator[Manager[FakeServable]]:
     """A manager whose loop runs, and which must end within seconds when the test has closed or left it."""
-    manager: Manager[FakeServable] = Manager(loader, loads_at_once)
+    manager: Manager[FakeServable] = Manager(loader)
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         loop = group.create_task(manager.run(), name="manager")
         await idle()

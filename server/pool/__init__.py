@@ -6,5 +6,5 @@
      +- standby                              a process that has imported everything and waits for a dead one's place
     board                                    shared memory: who is ready, who has how many connections
 
-`supervisor.run_pool` is the way in; `application.ReplicaApplication` is the seam to the server that a replica runs.
+`run.run_pool` is the way in; `application.ReplicaApplication` is the seam to the server that a replica runs.
 """

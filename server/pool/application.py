@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Protocol
 
 from headrace.config import ServerConfig
+from server.pool.agreement import Agreement
 from server.pool.board import Board
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPlace:
-    """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it."""
+    """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it;
+    `agreement` tells what is wanted, and when a load may be published.
+    """
 
     index: int
     replicas: int
@@ -28,6 +31,7 @@ class ReplicaPlace:
     grpc_port: int
     board: Board
     counters: Path
+    agreement: Agreement
 
     def connection_closed(self) -> None:
         """Every protocol from `ReplicaApplication.connection` calls this once, in its `connection_lost`.

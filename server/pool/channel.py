@@ -1,7 +1,7 @@
 """The control channel between supervisor and replica: one JSON message per line over a socketpair.
 
-    supervisor  -- Boot, then Drain -->                      replica
-                <-- Ready or Failed, Draining --
+    supervisor  -- Boot, Wanted, Verdict, then Drain -->           replica
+                <-- Vote, Ready or Failed, Draining --
 
 Invariants: 1. The end of the stream means that the peer is gone; there is no other heartbeat. 2. A line is at most
 `MAX_LINE` bytes and no more than that may wait to be written; whoever breaks either rule is treated as gone.
@@ -33,6 +33,28 @@ class Boot(msgspec.Struct, frozen=True, tag=True):
     config: str
 
 
+class Wanted(msgspec.Struct, frozen=True, tag=True):
+    """What is wanted has changed: look into the pool's directory."""
+
+
+class Verdict(msgspec.Struct, frozen=True, tag=True):
+    """All replicas have prepared this load: publish it; or, with a `reason`, nobody does."""
+
+    model: str
+    version: int
+    fingerprint: str
+    reason: str
+
+
+class Vote(msgspec.Struct, frozen=True, tag=True):
+    """The replica has prepared this load, or cannot, for a `reason`."""
+
+    model: str
+    version: int
+    fingerprint: str
+    reason: str
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Take no more connections, answer what was accepted, end."""
 
@@ -51,7 +73,7 @@ class Draining(msgspec.Struct, frozen=True, tag=True):
     """The replica listened and drains now, ordered or because it got SIGTERM itself."""
 
 
-Message = Boot | Drain | Ready | Failed | Draining
+Message = Boot | Wanted | Verdict | Vote | Drain | Ready | Failed | Draining
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode

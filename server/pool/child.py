@@ -53,6 +53,10 @@ class Child:
         """Take this place. Once per child."""
         self._channel.send(boot)
 
+    def tell(self, message: Message) -> None:
+        """Anything that is neither the beginning nor the end."""
+        self._channel.send(message)
+
     def drain(self) -> None:
         """Answer what was accepted, then end."""
         self._channel.send(Drain())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model_repo.scan import Scan
 from server.pool.channel import Message
 from server.pool.child import Child
 from server.pool.place import Place
@@ -14,6 +15,20 @@ class Signalled:
     """SIGTERM or SIGINT came."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The source of the wanted set has looked, and something is new."""
+
+    scan: Scan
+
+
+@dataclass(frozen=True, slots=True)
+class NothingFound:
+    """The source cannot even begin."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +69,4 @@ class GraceOver:
     """Replicas that have not drained by now never will."""
 
 
-Event = Signalled | Said | Ended | RestartDue | StandbyDue | StragglersDue | GraceOver
+Event = Signalled | Found | NothingFound | Said | Ended | RestartDue | StandbyDue | StragglersDue | GraceOver

@@ -1,7 +1,7 @@
 """A replica's life, in the process that the supervisor spawned (`__main__.py`).
 
     import the application -> wait for Boot (until then this is a standby) -> constructor, run, open_grpc, load
-    -> Ready -> serve -> Drain or SIGTERM -> close the listener -> drain -> end
+    -> Ready -> serve, publish what all have prepared -> Drain or SIGTERM -> close the listener -> drain -> end
 
 Receives its place over the control channel and its listening socket by inheritance, hands accepted connections to the
 application. Invariants: 1. A first-generation replica listens from the start, a replacement once it has loaded. 2. It
@@ -25,9 +25,10 @@ import uvloop
 
 from headrace.config import ServerConfig
 from headrace.errors import ServingError
+from server.pool.agreement import Agreement
 from server.pool.application import ReplicaApplication, ReplicaPlace
 from server.pool.board import Board
-from server.pool.channel import Boot, Channel, Drain, Draining, Failed, Ready
+from server.pool.channel import Boot, Channel, Drain, Draining, Failed, Ready, Verdict, Wanted
 from server.pool.death_pipe import end_as_orphan
 from server.pool.directory import board_in, counters_in
 from server.pool.exit_codes import ExitCode
@@ -85,6 +86,7 @@ class Replica:
     ) -> None:
         self._config = ServerConfig.model_validate_json(boot.config)
         board = Board.open(board_in(directory))
+        self._agreement = Agreement(directory, channel.send)
         place = ReplicaPlace(
             index=boot.index,
             replicas=boot.replicas,
@@ -93,6 +95,7 @@ class Replica:
             grpc_port=boot.grpc_port,
             board=board,
             counters=counters_in(directory),
+            agreement=self._agreement,
         )
         self._directory = directory
         self._first = boot.generation == 1
@@ -157,8 +160,13 @@ class Replica:
 
     async def _obey(self) -> None:
         async for message in self._channel.messages():
-            assert isinstance(message, Drain), f"expected Drain, got {message}"
-            self._draining.set()
+            match message:
+                case Drain():
+                    self._draining.set()
+                case Wanted() | Verdict():
+                    self._agreement.heard(message)
+                case _:
+                    raise AssertionError(f"expected an order, got {message}")
         end_as_orphan(self._directory)
 
     async def _run(self) -> None:

@@ -14,22 +14,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Literal
 
 from headrace.config import ServerConfig
-from headrace.cores import usable_cores
+from headrace.errors import RepositoryError
+from model_repo.scan import Scan
 from server.pool.board import Board, State
-from server.pool.channel import Boot, Draining, Failed, Message, Ready
+from server.pool.channel import Boot, Draining, Failed, Message, Ready, Vote
 from server.pool.child import Child, how_it_ended
+from server.pool.control import Control
 from server.pool.directory import board_in, private_directory
 from server.pool.events import (
     Ended,
     Event,
+    Found,
     GraceOver,
+    NothingFound,
     RestartDue,
     Said,
     Signalled,
@@ -56,26 +58,18 @@ OnReady = Callable[[int, int], None]
 """Called once, with the HTTP and the gRPC port, when every replica serves."""
 
 
-def run_pool(
-    config: ServerConfig, application: str = "server.application:Application", on_ready: OnReady | None = None
-) -> ExitCode:
-    """Serve until told to stop. `application` is the dotted path of a ReplicaApplication. Call in the main thread.
-
-    Raises ConfigError if an address cannot be taken: nothing has been started then.
-    """
-    replicas = how_many(config.replicas, usable_cores())
-    return asyncio.run(Supervisor(config, replicas, application, on_ready).run())
-
-
-def how_many(replicas: int | Literal["auto"], cores: float) -> int:
-    """What is configured, or one per core: rounded up, since half a core idle costs more than half a replica over."""
-    return math.ceil(cores) if replicas == "auto" else replicas
-
-
 class Supervisor:
     """One pool, run once."""
 
-    def __init__(self, config: ServerConfig, replicas: int, application: str, on_ready: OnReady | None = None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        replicas: int,
+        application: str,
+        on_ready: OnReady | None,
+        source: AsyncIterator[Scan],
+    ) -> None:
+        self._source = source
         self._on_ready = on_ready
         self._config = config
         self._application = application
@@ -102,14 +96,17 @@ class Supervisor:
             self._http_port, self._grpc_port = port_of(self._http), port_of(grpc)
             self._directory: Path = stack.enter_context(private_directory())
             self._board = Board.create(board_in(self._directory), len(self._places))
+            self._control = Control(self._directory, self._board, self._places)
             _log.info(
                 "listening on %s: REST port %d, gRPC port %d; starting replicas: %d",
                 *(config.host, self._http_port, self._grpc_port, len(self._places)),
             )
             async with asyncio.TaskGroup() as self._followers:
+                source = self._followers.create_task(self._follow_source(), name="source")
                 try:
                     await self._supervise()
                 finally:
+                    source.cancel()
                     self._kill_all()
         return self._code
 
@@ -123,6 +120,10 @@ class Supervisor:
         match event:
             case Signalled(name):
                 self._signalled(name)
+            case Found(scan):
+                self._control.want(scan)
+            case NothingFound(reason):
+                self._give_up(ExitCode.BOOT_FAILED, f"cannot boot: {reason}")
             case Said(child, message):
                 await self._heard(child, message)
             case Ended(child, code):
@@ -155,6 +156,7 @@ class Supervisor:
                 config=self._config.model_dump_json(),
             )
         )
+        self._control.greet(child)
 
     async def _spawn(self) -> Child | None:
         try:
@@ -166,6 +168,13 @@ class Supervisor:
         self._followers.create_task(self._follow(child), name=f"follow {child.pid}")
         return child
 
+    async def _follow_source(self) -> None:
+        try:
+            async for scan in self._source:
+                self._events.put_nowait(Found(scan))
+        except RepositoryError as error:
+            self._events.put_nowait(NothingFound(str(error)))
+
     async def _follow(self, child: Child) -> None:
         code = await child.follow(lambda message: self._events.put_nowait(Said(child, message)))
         self._events.put_nowait(Ended(child, code))
@@ -173,6 +182,8 @@ class Supervisor:
     async def _heard(self, child: Child, message: Message) -> None:
         place = self._place_of(child)
         match message:
+            case Vote() if place:
+                self._control.vote(place, message)
             case Failed(reason) if place:
                 place.failure = reason
             case Failed(reason):
@@ -181,6 +192,7 @@ class Supervisor:
                 self._became_ready(place)
             case Draining() if place and self._board.state(place.index) in {State.STARTING, State.READY}:
                 self._board.advance(place.index, State.DRAINING)
+                self._control.count()
                 self._out_of_the_way(child)
 
     def _became_ready(self, place: Place) -> None:
@@ -207,6 +219,7 @@ class Supervisor:
         served = self._board.state(place.index) in {State.READY, State.DRAINING}
         reason = place.failure or how_it_ended(code)
         self._board.advance(place.index, State.DEAD)
+        self._control.left(place)
         if not self._stopping:
             self._lost(place, code, reason)
         elif served and code != ExitCode.DRAINED and not self._killing:

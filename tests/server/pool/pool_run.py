@@ -5,7 +5,7 @@ import sys
 
 from headrace.config import ServerConfig
 from headrace.errors import ConfigError
-from server.pool.supervisor import run_pool
+from server.pool.run import run_pool
 
 if __name__ == "__main__":
     replicas, port, grace_s = sys.argv[1:]

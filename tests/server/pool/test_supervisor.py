@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from server.pool.exit_codes import ExitCode
-from server.pool.supervisor import AGAIN_S, how_many
+from server.pool.run import how_many
+from server.pool.supervisor import AGAIN_S
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,88 @@
+"""A replica's side of what all replicas serve: it hears what is wanted, says what it has prepared, and waits.
+
+Receives messages of the supervisor from the replica, hands scans and permissions to the application. The supervisor's
+side is `control.py`. Invariants: 1. `publish` returns only when every replica has prepared the load. 2. It never waits
+for a load that is not wanted any more, nor past `end`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from headrace.errors import LoadFailed
+from model_repo.scan import Scan
+from model_repo.spec import VersionSpec
+from server.pool import wanted
+from server.pool.ballots import LoadKey
+from server.pool.channel import Message, Verdict, Vote, Wanted
+
+_SUPERSEDED = "its files or its configuration have changed meanwhile"
+_ENDED = "the server is shutting down"
+_MOST_CHARS = 10_000
+"""Of a reason, which must fit a line of the control channel."""
+
+
+class Agreement:
+    """Used on the replica's event loop only. `send` is the way to the supervisor."""
+
+    def __init__(self, directory: Path, send: Callable[[Message], None]) -> None:
+        self._directory = directory
+        self._send = send
+        self._news = asyncio.Event()
+        self._wanted: frozenset[LoadKey] = frozenset()
+        self._waiting: dict[LoadKey, asyncio.Future[str]] = {}
+        self._ended = False
+
+    def heard(self, message: Wanted | Verdict) -> None:
+        """The supervisor says so."""
+        match message:
+            case Wanted():
+                self._news.set()
+            case Verdict(model, version, fingerprint, reason):
+                self._settle((model, version, fingerprint), reason)
+
+    async def scans(self) -> AsyncIterator[Scan]:
+        """What is wanted, again after every change. For one task."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            scan = wanted.read(self._directory)
+            self._wanted = frozenset(map(_key, scan.wanted.values()))
+            for load in self._waiting.keys() - self._wanted:
+                self._settle(load, _SUPERSEDED)
+            yield scan
+
+    async def publish(self, spec: VersionSpec) -> None:
+        """This replica has prepared `spec`: return when all have. Raises LoadFailed if they will not."""
+        load = _key(spec)
+        if self._ended or load not in self._wanted:
+            raise LoadFailed(f"{spec.id} is not published: {_ENDED if self._ended else _SUPERSEDED}")
+        verdict = self._waiting[load] = asyncio.get_running_loop().create_future()
+        self._send(Vote(*load, ""))
+        try:
+            reason = await verdict
+        finally:
+            self._waiting.pop(load, None)
+        if reason:
+            raise LoadFailed(f"{spec.id} is not published: {reason}")
+
+    def refuse(self, spec: VersionSpec, reason: str) -> None:
+        """This replica cannot load `spec`: nobody publishes it."""
+        self._send(Vote(*_key(spec), reason[:_MOST_CHARS]))
+
+    def end(self) -> None:
+        """Nothing is published from here on, and nobody waits."""
+        self._ended = True
+        for load in list(self._waiting):
+            self._settle(load, _ENDED)
+
+    def _settle(self, load: LoadKey, reason: str) -> None:
+        verdict = self._waiting.pop(load, None)
+        if verdict is not None and not verdict.done():
+            verdict.set_result(reason)
+
+
+def _key(spec: VersionSpec) -> LoadKey:
+    return spec.id.name, spec.id.version, spec.fingerprint

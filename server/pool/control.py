@@ -1,0 +1,83 @@
+"""The supervisor's side of what the replicas serve: it holds the wanted set, and lets all publish a load or none.
+
+    source -> want() -> Wanted to all -> each loads -> Vote -> counted (ballots.py) -> Verdict to all that voted
+
+Receives scans from a source and votes from the supervisor's loop, hands messages to children. The replicas' side is
+`agreement.py`. Invariants: 1. Every replica with a place is told of every change. 2. Those that may vote are the READY
+ones, and while the pool starts those that are STARTING too: one that comes back later must not hold up the others, and
+takes over what they have decided.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_repo.scan import Scan
+from server.pool import wanted
+from server.pool.ballots import Ballots, LoadKey
+from server.pool.board import Board, State
+from server.pool.channel import Verdict, Vote, Wanted
+from server.pool.child import Child
+from server.pool.place import Place
+
+_log = logging.getLogger("headrace.pool")
+
+
+class Control:
+    """Called from the supervisor's loop only."""
+
+    def __init__(self, directory: Path, board: Board, places: Sequence[Place]) -> None:
+        self._directory = directory
+        self._board = board
+        self._places = places
+        self._ballots = Ballots()
+        self._known = False
+
+    def want(self, scan: Scan) -> None:
+        """From now on this is wanted."""
+        wanted.write(self._directory, scan)
+        self._known = True
+        self._ballots.want({(id.name, id.version, spec.fingerprint) for id, spec in scan.wanted.items()})
+        for place in self._places:
+            if place.child is not None:
+                place.child.tell(Wanted())
+
+    def greet(self, child: Child) -> None:
+        """A child has a place now."""
+        if self._known:
+            child.tell(Wanted())
+
+    def vote(self, place: Place, vote: Vote) -> None:
+        """The replica in `place` has prepared a load, or cannot."""
+        assert place.child is not None
+        load = (vote.model, vote.version, vote.fingerprint)
+        known = self._ballots.vote(load, place.index, vote.reason)
+        if known is not None:
+            place.child.tell(Verdict(*load, known))
+        self.count()
+
+    def left(self, place: Place) -> None:
+        """The replica in `place` has ended."""
+        self._ballots.leave(place.index)
+        self.count()
+
+    def count(self) -> None:
+        """To be called whenever those that may vote have become fewer."""
+        for load, reason, voted in self._ballots.count(self._voters()):
+            if reason:
+                _log.warning("%s/%d is not published: %s", load[0], load[1], reason)
+            self._announce(load, reason, voted)
+
+    def _announce(self, load: LoadKey, reason: str, voted: Sequence[int]) -> None:
+        for place in self._places:
+            if place.index in voted and place.child is not None:
+                place.child.tell(Verdict(*load, reason))
+
+    def _voters(self) -> set[int]:
+        starting = not self._board.pool_ready()
+        states = {place.index: self._board.state(place.index) for place in self._places if place.child is not None}
+        return {
+            index for index, state in states.items() if state is State.READY or (starting and state is State.STARTING)
+        }
