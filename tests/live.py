@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 DEADLINE_S = 60
 
@@ -36,6 +37,10 @@ class Server:
         children = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
         return [int(pid) for pid in children.stdout.split()]
 
+    def booted_pids(self):
+        """Process ids of the replicas that have a place. The standby has not mapped the pool's board yet."""
+        return [pid for pid in self.replica_pids() if "/board" in _maps(pid)]
+
     def wait_for(self, pattern):
         """The match of `pattern` in what the server has said, as soon as it is said."""
         end = time.monotonic() + DEADLINE_S
@@ -45,6 +50,13 @@ class Server:
                 assert self.log.open, f"the server ended:\n{self.log.text}"
                 self.log.news.wait(1.0)
         return match
+
+
+def _maps(pid):
+    try:
+        return Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return ""
 
 
 class _Log:

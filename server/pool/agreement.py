@@ -8,6 +8,7 @@ for a load that is not wanted any more, nor past `end`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from server.pool import wanted
 from server.pool.ballots import LoadKey
 from server.pool.channel import Message, Verdict, Vote, Wanted
 
+_log = logging.getLogger("headrace.pool")
+
+AGAIN_S = 1.0
 _SUPERSEDED = "its files or its configuration have changed meanwhile"
 _ENDED = "the server is shutting down"
 _MOST_CHARS = 10_000
@@ -48,7 +52,13 @@ class Agreement:
         while True:
             await self._news.wait()
             self._news.clear()
-            scan = wanted.read(self._directory)
+            try:
+                scan = wanted.read(self._directory)
+            except OSError as error:  # no descriptor or memory left, for example by a crowd of clients
+                _log.warning("cannot read what is wanted: %s; trying again", error.strerror)
+                self._news.set()
+                await asyncio.sleep(AGAIN_S)
+                continue
             self._wanted = frozenset(map(_key, scan.wanted.values()))
             for load in self._waiting.keys() - self._wanted:
                 self._settle(load, _SUPERSEDED)
