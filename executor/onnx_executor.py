@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 
 from executor.failures import run_failed
+from executor.memory import give_back
 from executor.pace import LOOP_BUDGET_S, Pace
 from executor.runners import Runner
 from executor.workers import Workers
@@ -68,7 +69,10 @@ class OnnxExecutor:
         return outputs
 
     async def close(self) -> None:
-        """Wait for cancelled runs that are still going, then let go of threads and sessions. May be called again."""
+        """Wait for cancelled runs that are still going, then let go of threads, sessions and memory.
+
+        May be called again.
+        """
         await asyncio.to_thread(self._release)
 
     def _timed(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], float]:
@@ -89,3 +93,4 @@ class OnnxExecutor:
         self._workers.close()
         while not self._free.empty():
             self._free.get_nowait()
+        give_back()
