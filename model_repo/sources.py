@@ -26,6 +26,8 @@ from model_repo.scan import ModelScan, Scan, scan
 
 log = logging.getLogger("headrace.model_repo")
 
+Source: TypeAlias = AsyncIterator[Scan]
+"""What is wanted, again after every change."""
 Mode: TypeAlias = Literal["poll", "explicit", "none"]
 
 ALL = "*"
@@ -35,7 +37,7 @@ RESCAN_S = 15.0
 """Longest time between scans. Network file systems do not report what other machines change."""
 
 
-def source(mode: Mode, repositories: Sequence[Path], names: Collection[str] = ()) -> AsyncIterator[Scan]:
+def source(mode: Mode, repositories: Sequence[Path], names: Collection[str] = ()) -> Source:
     """The source of a control mode. `names` are the models that explicit mode begins with."""
     match mode:
         case "none":

@@ -11,18 +11,30 @@ takes over what they have decided.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from headrace.errors import RepositoryError
 from model_repo.scan import Scan
+from model_repo.sources import Source
 from server.pool import wanted
 from server.pool.ballots import Ballots, LoadKey
 from server.pool.board import Board, State
 from server.pool.channel import Verdict, Vote, Wanted
 from server.pool.child import Child
+from server.pool.events import Event, Found, NothingFound
 from server.pool.place import Place
 
 _log = logging.getLogger("headrace.pool")
+
+
+async def follow(source: Source, put: Callable[[Event], None]) -> None:
+    """Turn what the source says into events, for as long as it says anything."""
+    try:
+        async for scan in source:
+            put(Found(scan))
+    except RepositoryError as error:
+        put(NothingFound(str(error)))
 
 
 class Control:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
 from typing import Literal
 
 from headrace.config import ServerConfig
 from headrace.cores import usable_cores
 from model_repo import sources
-from model_repo.scan import Scan
+from model_repo.sources import Source
 from server.pool.exit_codes import ExitCode
 from server.pool.supervisor import OnReady, Supervisor
 
@@ -19,11 +18,11 @@ def run_pool(
     config: ServerConfig,
     application: str = "server.application:Application",
     on_ready: OnReady | None = None,
-    source: AsyncIterator[Scan] | None = None,
+    source: Source | None = None,
 ) -> ExitCode:
     """Serve until told to stop. `application` is the dotted path of a ReplicaApplication. Call in the main thread.
 
-    `source` says what is wanted, again after every change; without one nothing is.
+    Without a `source` nothing is wanted.
 
     Raises ConfigError if an address cannot be taken: nothing has been started then.
     """

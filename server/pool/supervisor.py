@@ -15,16 +15,15 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from headrace.config import ServerConfig
-from headrace.errors import RepositoryError
-from model_repo.scan import Scan
+from model_repo.sources import Source
 from server.pool.board import Board, State
 from server.pool.channel import Boot, Draining, Failed, Message, Ready, Vote
 from server.pool.child import Child, how_it_ended
-from server.pool.control import Control
+from server.pool.control import Control, follow
 from server.pool.directory import board_in, private_directory
 from server.pool.events import (
     Ended,
@@ -62,12 +61,7 @@ class Supervisor:
     """One pool, run once."""
 
     def __init__(
-        self,
-        config: ServerConfig,
-        replicas: int,
-        application: str,
-        on_ready: OnReady | None,
-        source: AsyncIterator[Scan],
+        self, config: ServerConfig, replicas: int, application: str, on_ready: OnReady | None, source: Source
     ) -> None:
         self._source = source
         self._on_ready = on_ready
@@ -102,7 +96,7 @@ class Supervisor:
                 *(config.host, self._http_port, self._grpc_port, len(self._places)),
             )
             async with asyncio.TaskGroup() as self._followers:
-                source = self._followers.create_task(self._follow_source(), name="source")
+                source = self._followers.create_task(follow(self._source, self._events.put_nowait), name="source")
                 try:
                     await self._supervise()
                 finally:
@@ -167,13 +161,6 @@ class Supervisor:
         self._children.add(child)
         self._followers.create_task(self._follow(child), name=f"follow {child.pid}")
         return child
-
-    async def _follow_source(self) -> None:
-        try:
-            async for scan in self._source:
-                self._events.put_nowait(Found(scan))
-        except RepositoryError as error:
-            self._events.put_nowait(NothingFound(str(error)))
 
     async def _follow(self, child: Child) -> None:
         code = await child.follow(lambda message: self._events.put_nowait(Said(child, message)))

@@ -1,10 +1,13 @@
 """Runs a pool of `pool_app` in a process of its own. Arguments: replicas, HTTP port, drain grace in seconds."""
 
 import logging
+import os
 import sys
+from pathlib import Path
 
 from headrace.config import ServerConfig
 from headrace.errors import ConfigError
+from model_repo import sources
 from server.pool.run import run_pool
 
 if __name__ == "__main__":
@@ -19,6 +22,7 @@ if __name__ == "__main__":
             replicas=int(replicas),
             drain_grace_s=float(grace_s),
         )
-        sys.exit(run_pool(config, "pool_app:Application"))
+        gone = sources.none([Path("/no/such/repository")]) if os.environ["POOL_SCENE"] == "no-repository" else None
+        sys.exit(run_pool(config, "pool_app:Application", source=gone))
     except ConfigError as error:
         sys.exit(str(error))

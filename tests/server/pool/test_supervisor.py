@@ -90,6 +90,13 @@ def test_killed_replica_is_back_within_two_seconds_and_the_others_lose_nothing(s
     assert "ready=1" in pool.connect().get()
 
 
+def test_pool_whose_repository_is_gone_says_so_and_ends(start_pool):
+    pool = start_pool(scene="no-repository")
+    assert pool.wait() == ExitCode.BOOT_FAILED
+    assert pool.said("cannot boot: model repository /no/such/repository")
+    assert not pool.said(READY)
+
+
 def test_killed_standby_and_killed_replica_leave_no_zombie(start_pool, eventually):
     pool = start_pool(replicas=1)
     pool.wait_for(READY)
