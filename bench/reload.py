@@ -119,7 +119,7 @@ async def swap(repository):
     for version in range(2, 2 + SWAPS):
         (repository.parent / "next" / str(version)).replace(repository / "times" / str(version))
         while await asyncio.to_thread(serving) != version:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
 
 
 def serving():

@@ -1,8 +1,8 @@
 """Load one version of a model: file and configuration in, metadata and a warm executor out.
 
-Receives a path from whoever reads the repository, hands a `LoadedModel` back. Blocking: for a worker thread. Whatever
-is wrong with file, providers, tensors, labels or declarations is a LoadFailed that names it. Does not read the
-repository, and keeps nothing when it fails.
+Receives a path from whoever reads the repository, hands a `LoadedModel` back. Blocking: not for the event loop's
+thread. Whatever is wrong with file, providers, tensors, labels or declarations is a LoadFailed that names it. Does not
+read the repository, and keeps nothing when it fails.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from executor.background import step_back
 from executor.declared import check_declared
 from executor.failures import run_failed
 from executor.metadata import PLATFORM, read_signature, with_observed_ranks
@@ -50,13 +51,17 @@ def load_model(
     labels: Mapping[str, tuple[str, ...]],
     declared_inputs: Sequence[TensorSpec] = (),
     declared_outputs: Sequence[TensorSpec] = (),
+    own_thread: bool = False,
 ) -> LoadedModel:
     """Open the sessions, check the model against what is declared, find out whether it batches, warm it up.
 
-    Raises LoadFailed with a sentence fit for the repository index.
+    `own_thread`: the calling thread ends with this call, so it may step back behind those that serve. Raises LoadFailed
+    with a sentence fit for the repository index.
     """
     started = time.perf_counter()
     threads = threads_per_session(config.instances.threads, usable_cores(), replicas * config.instances.count)
+    if own_thread and threads == 1:  # a session's further threads would inherit it
+        step_back()
     session = open_session(id, model_file, config.execution_providers, threads)
     ranks = {spec.name: len(spec.shape) for spec in declared_inputs}
     signature = read_signature(id, model_file, session, labels, ranks)

@@ -6,12 +6,12 @@ runs. Closing comes after the last handle is released.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from batcher.batcher import Batcher
 from batcher.decide import Limits
+from executor.background import in_background
 from executor.load import load_model
 from headrace.config import ModelConfig
 from headrace.counters import ModelCounters
@@ -48,7 +48,7 @@ class Servable:
 
 async def load_servable(spec: VersionSpec, replicas: int, open_counters: OpenCounters) -> Servable:
     """Load, warm up and start one version. Raises LoadFailed with the reason."""
-    loaded = await asyncio.to_thread(
+    loaded = await in_background(
         load_model,
         spec.id,
         spec.model_file,
@@ -57,6 +57,7 @@ async def load_servable(spec: VersionSpec, replicas: int, open_counters: OpenCou
         labels=spec.labels,
         declared_inputs=spec.declared_inputs,
         declared_outputs=spec.declared_outputs,
+        own_thread=True,
     )
     metadata, batching = loaded.metadata, spec.config.batching
     max_batch_rows = batching.max_batch_rows if metadata.batchable else 1
