@@ -11,6 +11,7 @@ import gc
 import logging
 import time
 
+from executor.memory import few_arenas
 from headrace.config import ServerConfig
 from model_repo.manager import Manager
 from model_repo.spec import VersionSpec
@@ -39,6 +40,7 @@ class Application:
 
     def __init__(self, config: ServerConfig, place: ReplicaPlace) -> None:
         logs.set_up(config.log_format, config.log_level, f"replica {place.index}", echo=place.index > 0)
+        few_arenas()
         self._config = config
         self._place = place
         self._statistics = Statistics(place.counters, place.index)
