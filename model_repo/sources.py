@@ -1,7 +1,7 @@
 """Where the wanted set comes from: an async iterator of scans for each control mode.
 
-Receives repository folders, yields a `Scan` whenever there is something new; whoever iterates gives it to
-`Manager.want`. The three modes differ only in what they ask for and when they yield.
+Receives repository folders, yields a `Scan` whenever there is something new; the supervisor iterates and passes it on
+to every replica's `Manager.want`. The three modes differ only in what they ask for and when they yield.
 
     none       everything, once
     explicit   the named models, once (later ones come through the control plane)

@@ -1,4 +1,4 @@
-"""One replica's server, composed: repository, data plane, REST and gRPC front ends.
+"""One replica's server, composed: models, data plane, REST and gRPC front ends.
 
 The pool calls it (see `server.pool.application` for when); it owns everything a replica has except its process and
 its listening socket. Start-up and drain are mirror images of each other.
