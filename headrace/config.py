@@ -89,7 +89,7 @@ class ServerConfig(_Frozen):
         "auto", description="Server processes; auto: one per usable core, rounded up."
     )
     model_control_mode: Literal["poll", "explicit", "none"] = Field(
-        "none", description="poll: follow the folders; explicit: only --load-model; none: load all at start."
+        "none", description="poll: follow the folders; explicit: --load-model, and on request; none: load all at start."
     )
     load_model: tuple[str, ...] = Field((), description="Models to load at start in explicit mode; '*' is all.")
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")

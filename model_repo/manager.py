@@ -100,14 +100,6 @@ class Manager(Generic[S]):
                 log.warning("%s", problem)
         self._wake.set()
 
-    def retry(self, name: str) -> None:
-        """Forget the failures of a model, so that what failed is loaded again although its files are the same."""
-        for handle in list(self._instances.get(name, ())):
-            if handle.life.state is State.FAILED:
-                self._forget(handle)
-        self._unsettled[name] = None
-        self._wake.set()
-
     async def settled(self, name: str | None = None) -> None:
         """Wait until every wanted version is READY or FAILED and whatever may leave is gone; of one model or of all.
 

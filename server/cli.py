@@ -17,7 +17,7 @@ import headrace
 from headrace.config import ServerConfig
 from headrace.errors import ServingError
 from model_repo import sources
-from server import logs, preflight
+from server import logs, models, preflight
 from server.options import ENVIRONMENT, merge, misspelt, spelling, with_options
 from server.pool.run import run_pool
 from server.welcome import welcome
@@ -33,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Headrace serves ONNX models over REST and gRPC.",
 )
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

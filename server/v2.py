@@ -22,8 +22,15 @@ from server.dataplane import DataPlane
 from server.servable import Servable
 from server.statistics import Statistics
 
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
-"""What this server speaks beyond the core, by Triton's names. `model_repository` is the index for now."""
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "statistics",
+]
+"""What this server speaks beyond the core, by Triton's names."""
 
 _ON_CPU = ("CPUExecutionProvider", "OpenVINOExecutionProvider")
 _TYPES = {datatype: f"TYPE_{datatype.value}" for datatype in Datatype} | {Datatype.BYTES: "TYPE_STRING"}

@@ -38,6 +38,10 @@ class Ballots:
             self._open.setdefault(load, {})[replica] = reason
         return known
 
+    def verdict(self, load: LoadKey) -> str | None:
+        """What was decided on it; None as long as nothing is."""
+        return self._decided.get(load)
+
     def leave(self, replica: int) -> None:
         """Its process has ended: what it had prepared is gone, and so are its votes."""
         for votes in self._open.values():

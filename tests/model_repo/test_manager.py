@@ -194,22 +194,6 @@ def test_failed_new_version_leaves_the_old_version_serving():
     asyncio.run(main())
 
 
-def test_retry_loads_again_what_failed_with_the_same_files():
-    async def main():
-        loader = PuppetLoader(automatic=True)
-        loader.failing["m/1a"] = LoadFailed("out of memory")
-        async with running(loader) as manager:
-            manager.want(want("m/1 n/1"))
-            await manager.settled()
-            del loader.failing["m/1a"]
-            manager.retry("m")
-            await manager.settled("m")
-            assert ready(manager) == ["m/1a", "n/1a"]
-            assert loader.started == ["m/1a", "n/1a", "m/1a"]
-
-    asyncio.run(main())
-
-
 def test_a_problem_is_logged_once_for_as_long_as_it_lasts(caplog):
     typo, gone = Problem("c", None, "c/config.yaml: unknown key 'x'"), Problem("d", 2, "no model file")
 
