@@ -248,8 +248,15 @@ class Manager(Generic[S]):
         self._progress = asyncio.Event()
 
     async def _until_none(self, name: str | None, states: tuple[State, ...]) -> None:
-        while self._pending(name) or any(handle.life.state in states for handle in self._all(name)):
+        while self._pending(name) or self._last_in(states, name) is not None:
+            last = self._last_in(states, name)
             await self._progress.wait()
+            while last is not None and last.life.state in states:
+                await self._progress.wait()
+
+    def _last_in(self, states: tuple[State, ...], name: str | None) -> Handle[S] | None:
+        """The last one: loads end about in order, so who waits for it need not look through all at every change."""
+        return next((handle for handle in reversed(self._all(name)) if handle.life.state in states), None)
 
     def _pending(self, name: str | None) -> bool:
         if name is None:

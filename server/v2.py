@@ -150,7 +150,7 @@ def model_ready(plane: DataPlane, name: str, version: str) -> bool:
     ready = plane.models.ready_versions(name)
     if ready and (not version or number(version) in ready):
         return True
-    rows = [row for row in plane.models.index() if row.name == name]
+    rows = plane.models.index(name)
     if not rows or (version and all(row.version not in ("", str(number(version))) for row in rows)):
         raise ModelNotFound(f"model {name[:100]!r}{f' version {version[:20]}' if version else ''} is not found")
     return False
