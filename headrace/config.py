@@ -62,6 +62,41 @@ class Latest(_Frozen):
     latest: int = Field(1, ge=1)
 
 
+class Tolerance(_Frozen):
+    """How far a value may lie from what it was: at most `absolute` + `relative` x its size then."""
+
+    absolute: float = Field(0.0, ge=0, description="Difference that is always allowed.")
+    relative: float = Field(0.0, ge=0, description="Share of the old value that it may differ by in addition.")
+
+
+class SafeReload(_Frozen):
+    """What a new version must do before and after it takes the place of an old one. Nothing, unless it is said here."""
+
+    requests: int = Field(
+        0, ge=0, le=10_000, description="Real requests, the last ones of each replica, that it must answer first."
+    )
+    max_request_bytes: int = Field(
+        16 << 20, ge=1, description="Memory for these requests and their answers, per replica."
+    )
+    tolerance: Tolerance | None = Field(
+        None,
+        description="How far its answers may lie from the old ones; without it values are not compared, but for NaN.",
+    )
+    max_slowdown: float | None = Field(
+        None, gt=0, description="How many times as long as the old version it may take, in the median of the requests."
+    )
+    watch_s: float = Field(
+        0.0, ge=0, le=86_400, description="How long the old version is kept, ready to take over again; 0: not at all."
+    )
+    max_error_rate: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of its requests that may fail in the model meanwhile; if more do, the old one takes over.",
+    )
+    min_requests: int = Field(10, ge=1, description="Requests before the share of failures counts.")
+
+
 class ModelConfig(_Frozen):
     """Everything `config.yaml` may say about one model. All of it is optional."""
 
@@ -76,6 +111,7 @@ class ModelConfig(_Frozen):
     labels: dict[str, str] = Field(
         default_factory=dict, description="Output name -> file beside the model with one class label per line."
     )
+    safe_reload: SafeReload = SafeReload()
 
 
 class ServerConfig(_Frozen):
@@ -96,6 +132,11 @@ class ServerConfig(_Frozen):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="Largest request, before and after decompression.")
     drain_grace_s: float = Field(30.0, ge=0, description="Longest wait for accepted requests after SIGTERM.")
+    straggler_timeout_s: float = Field(
+        300.0,
+        gt=0,
+        description="Once a replica has loaded a version, how long the others may take before none serves it.",
+    )
     receive_timeout_s: float = Field(60.0, gt=0, description="Longest a request may take to arrive, head and body.")
     keep_alive_s: float = Field(75.0, gt=0, description="Idle time after which a connection is closed.")
 

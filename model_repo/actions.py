@@ -6,7 +6,8 @@ a second instance of the same ModelId is loaded beside the first, takes over, an
 
 1. Omission means unload; a model of which nothing is wanted is unloaded at once.
 2. The last READY version of a model that is still wanted is never unloaded.
-3. An instance leaves for its successor only when that is READY; if the successor FAILED, the old one goes on serving.
+3. An instance leaves for its successor only when that is READY and no longer on trial; if the successor FAILED, the old
+one goes on serving.
 4. FAILED is not tried again until the fingerprint changes. 5. At most one instance of an id is LOADING.
 """
 
@@ -24,12 +25,13 @@ COMING = (State.NEW, State.LOADING)
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Snapshot of one instance. `serial` is unique and grows with creation."""
+    """Snapshot of one instance. `serial` is unique and grows with creation. `on_trial`: it may yet be taken back."""
 
     serial: int
     id: ModelId
     fingerprint: str
     state: State
+    on_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ def _may_leave(old: Instance, wanted: WantedSet, actual: Sequence[Instance]) -> 
     """Whether a READY instance has become superfluous."""
     if old.id in wanted:
         successors = (other for other in actual if other.id == old.id and other.serial != old.serial)
-        current = any(other.state is State.READY and _is_current(other, wanted) for other in successors)
+        current = any(
+            other.state is State.READY and not other.on_trial and _is_current(other, wanted) for other in successors
+        )
         return current and not _is_current(old, wanted)
     heirs = [id for id in wanted if id.name == old.id.name]
     if not heirs:

@@ -30,7 +30,7 @@ S = TypeVar("S", bound=Closable)
 class Handle(Generic[S]):
     """A claim on a servable. Whoever got it from `acquire` calls `release` exactly once, whatever happened between."""
 
-    __slots__ = ("_idle", "claims", "life", "serial", "servable", "spec")
+    __slots__ = ("_idle", "claims", "life", "on_trial", "serial", "servable", "spec")
 
     servable: S
 
@@ -39,6 +39,7 @@ class Handle(Generic[S]):
         self.spec = spec
         self.life = Lifecycle()
         self.claims = 0
+        self.on_trial = False
         self._idle: asyncio.Event | None = None
 
     def release(self) -> None:
@@ -56,4 +57,4 @@ class Handle(Generic[S]):
 
     def snapshot(self) -> Instance:
         """What the decider may see of it."""
-        return Instance(self.serial, self.spec.id, self.spec.fingerprint, self.life.state)
+        return Instance(self.serial, self.spec.id, self.spec.fingerprint, self.life.state, self.on_trial)

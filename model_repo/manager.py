@@ -6,7 +6,8 @@ Receives the wanted set from a source or the control plane (`want`) and `load` f
 1. Loads, reloads and unloads are one mechanism: edit the wanted set, and `run` asks `next_action` until it says None.
 2. A version is READY after requests find it, and QUIESCING before they no longer do.
 3. A servable is closed when its last handle has been released, and never twice.
-4. A load that fails marks its version FAILED with the reason; nothing else changes.
+4. A load that fails marks its version FAILED with the reason; nothing else changes. 5. The instance that a new one of
+the same version replaces stays beside it while that is on trial (`safe_reload.watch_s`), to take over again.
 
 It does not look at the disk (`scan`, `sources`) and does not know what a servable does, only that it can be closed.
 """
@@ -32,6 +33,8 @@ from model_repo.states import State
 
 log = logging.getLogger("headrace.model_repo")
 
+GRACE_S = 1.0
+"""Longer than a trial, in which the word that it was lost may be on its way."""
 BUSY = (State.NEW, State.LOADING, State.QUIESCING, State.UNLOADING)
 
 
@@ -50,6 +53,7 @@ class Manager(Generic[S]):
         self._routes: Routes[S] = Routes()
         self._unsettled: dict[str, None] = {}  # names to ask next_action about, in order
         self._serials = 0
+        self._abandoned: list[Handle[S]] = []  # FAILED after they were READY: to be closed
         self._closing = False
         self._running = False
         self._wake = asyncio.Event()
@@ -99,6 +103,22 @@ class Manager(Generic[S]):
             if problem.reason != NOT_LOADED and problem not in known.get(problem.name, ()):
                 log.warning("%s", problem)
         self._wake.set()
+
+    def withdraw(self, id: ModelId, fingerprint: str, reason: str) -> None:
+        """A version that is served has proven bad: it FAILED, and whatever served before serves again.
+
+        Without another instance of the model to take over, it goes on.
+        """
+        ready = [handle for handle in self._all(id.name) if handle.life.state is State.READY]
+        bad = [handle for handle in ready if handle.spec.id == id and handle.spec.fingerprint == fingerprint]
+        if not bad or len(ready) == 1:
+            return
+        handle = bad[0]
+        log.warning("%s is taken back: %s", id, reason)
+        handle.life.advance(State.FAILED, reason)
+        self._route(id.name)
+        self._abandoned.append(handle)
+        self._changed(id.name)
 
     async def settled(self, name: str | None = None) -> None:
         """Wait until every wanted version is READY or FAILED and whatever may leave is gone; of one model or of all.
@@ -152,6 +172,9 @@ class Manager(Generic[S]):
 
     def _reconcile(self, group: asyncio.TaskGroup) -> None:
         """Start all that can be started now; every end of a load or an unload comes back here through `_wake`."""
+        while self._abandoned:
+            handle = self._abandoned.pop()
+            group.create_task(self._close_failed(handle), name=f"close {handle.spec.id}")
         while self._unsettled:
             self._reconcile_model(_pop_first(self._unsettled), group)
 
@@ -204,21 +227,38 @@ class Manager(Generic[S]):
         self._changed(handle.spec.id.name)
 
     async def _dispose(self, handle: Handle[S]) -> None:
-        """Close a servable that no request can reach, and forget it. A failure to close is logged."""
+        """Close a servable that no request can reach, and forget it."""
         handle.life.advance(State.UNLOADING)
+        await self._close(handle)
+        self._forget(handle)
+
+    async def _close_failed(self, handle: Handle[S]) -> None:
+        """It is remembered as FAILED, with its reason, until it is no longer wanted."""
+        await handle.released()
+        await self._close(handle)
+
+    async def _close(self, handle: Handle[S]) -> None:
+        """A failure to close is logged."""
         try:
             await handle.servable.close()
         except Exception:
             log.exception("%s failed to close", handle.spec.id)
         del handle.servable
         log.info("%s is unloaded", handle.spec.id)
-        self._forget(handle)
 
     def _publish(self, handle: Handle[S]) -> None:
         """Requests find it, then it says READY: whoever reads READY may send."""
+        watch_s = handle.spec.config.safe_reload.watch_s
+        if watch_s and any(one.life.state is State.READY for one in self._instances[handle.spec.id.name]):
+            handle.on_trial = True
+            asyncio.get_running_loop().call_later(watch_s + GRACE_S, self._trial_over, handle)
         self._route(handle.spec.id.name, handle)
         handle.life.advance(State.READY)
         log.info("%s is ready", handle.spec.id)
+
+    def _trial_over(self, handle: Handle[S]) -> None:
+        handle.on_trial = False
+        self._changed(handle.spec.id.name)
 
     def _withdraw(self, handle: Handle[S]) -> None:
         """It says QUIESCING, then requests no longer find it."""

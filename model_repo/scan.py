@@ -30,6 +30,8 @@ MODEL_NAME = re.compile(r"\w[\w.+@=-]*( [\w.+@=-]+)*")
 """Letters and digits of any script, `_ . + @ = -` and single spaces between them; no leading dot."""
 NAME_CHARS = 128
 NAME_RULE = f"letters, digits, _ . + @ = -, {NAME_CHARS} at most"
+WARMUP = (".json", ".npz")
+"""Endings of files with requests to warm up with, in the folder `warmup` beside the versions."""
 VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 NO_MODELS = ("lost+found",)
 """Folders that file systems, not people, put into a repository."""
@@ -128,6 +130,7 @@ def _read(name: str, folder: Path, override: Override) -> ModelScan:
     declared = _declared(name, folder, override)
     config = declared.config
     labels = {output: _labels(folder, file) for output, file in sorted(config.labels.items())}
+    warmup = _warmup(folder)
     settings = repr(
         (config.model_dump(exclude={"versions"}), labels, declared.inputs, declared.outputs, override.serial)
     )
@@ -148,7 +151,9 @@ def _read(name: str, folder: Path, override: Override) -> ModelScan:
             problems[version] = _problem(name, version, _os_reason(error, folder))
         else:
             id = ModelId(name, version)
-            specs[version] = VersionSpec(id, model_file, config, fingerprint, labels, declared.inputs, declared.outputs)
+            specs[version] = VersionSpec(
+                id, model_file, config, fingerprint, labels, declared.inputs, declared.outputs, warmup
+            )
     # A broken version that the policy would not have chosen anyway is no news.
     reported = [problems[version] for version in versions.choose(config.versions, there) if version in problems]
     for version in versions.missing(config.versions, there):
@@ -175,6 +180,14 @@ def _declared(name: str, folder: Path, override: Override) -> Declared:
 def _labels(folder: Path, file: str) -> tuple[str, ...]:
     text = _text(folder / file, folder)
     return tuple(line.strip() for line in text.rstrip().split("\n"))
+
+
+def _warmup(folder: Path) -> tuple[Path, ...]:
+    """Requests to warm the model up with. They may change without a reload."""
+    files = sorted(path for suffix in WARMUP for path in (folder / "warmup").glob(f"*{suffix}") if path.name[0] != ".")
+    for file in files:
+        _check_inside(file, folder.parent)
+    return tuple(files)
 
 
 def _text(path: Path, folder: Path) -> str:

@@ -20,8 +20,9 @@ from headrace.models import ModelId, TensorSpec
 class VersionSpec:
     """One version to be served: where it is, how it is configured, and what its configuration says it looks like.
 
-    `labels` are the class labels of an output, as read from its label file. `declared_inputs` and `declared_outputs`
-    are what `config.pbtxt` declares, as whole shapes (batch axis included); empty if nothing is declared.
+    `warmup` are files with requests to run before the first real one, `labels` the class labels of an output, as read
+    from its label file. `declared_inputs` and `declared_outputs` are what `config.pbtxt` declares, as whole shapes
+    (batch axis included); empty if nothing is declared.
     """
 
     id: ModelId
@@ -31,6 +32,7 @@ class VersionSpec:
     labels: Mapping[str, tuple[str, ...]]
     declared_inputs: tuple[TensorSpec, ...] = ()
     declared_outputs: tuple[TensorSpec, ...] = ()
+    warmup: tuple[Path, ...] = ()
 
 
 WantedSet: TypeAlias = Mapping[ModelId, VersionSpec]

@@ -10,9 +10,12 @@ import asyncio
 import gc
 import logging
 import time
+from functools import partial
 
 from executor.memory import few_arenas
 from headrace.config import ServerConfig
+from headrace.errors import ServingError
+from headrace.models import ModelId
 from model_repo.manager import Manager
 from model_repo.spec import VersionSpec
 from server import logs
@@ -20,12 +23,14 @@ from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
 from server.pool.application import ReplicaPlace
 from server.pool.channel import Settle
+from server.rehearsal import rehearse
 from server.rest.app import make_app
 from server.rest.shortcut import ShortCut
 from server.rest.site import Site
 from server.rpc.front import GrpcFront
 from server.servable import Servable, load_servable
 from server.statistics import REFUSALS, Statistics
+from server.warmup import warm_up
 
 logger = logging.getLogger("headrace.replica")
 
@@ -52,7 +57,9 @@ class Application:
         metrics = PoolMetrics(self._statistics, place.board)
         self._site = Site(
             self._plane,
-            make_app(self._plane, self._statistics, metrics, ready, place.editor, config.max_body_bytes),
+            make_app(
+                self._plane, self._statistics, metrics, ready, place.editor, place.happened, config.max_body_bytes
+            ),
             max_body_bytes=config.max_body_bytes,
             receive_timeout_s=config.receive_timeout_s,
             keep_alive_s=config.keep_alive_s,
@@ -107,24 +114,46 @@ class Application:
     async def _prepare(self, spec: VersionSpec) -> Servable:
         """Load, and wait until every replica has: what is returned is published. Raises LoadFailed."""
         agreement = self._place.agreement
+        object_to = partial(agreement.object_to, spec)
         try:
             async with self._loads:
-                servable = await load_servable(spec, self._place.replicas, self._statistics.open)
+                servable = await load_servable(spec, self._place.replicas, self._statistics.open, object_to)
         except BaseException as error:  # whatever it was, the others must not wait
             agreement.refuse(spec, str(error) or type(error).__name__)
             raise
         try:
+            await self._rehearse(servable, spec)
             await agreement.publish(spec)
         except BaseException:
             await servable.close()
             raise
+        servable.trial.begin()
         return servable
+
+    async def _rehearse(self, new: Servable, spec: VersionSpec) -> None:
+        """Warm up with the model's own samples, then answer what its predecessor was asked last. Raises LoadFailed."""
+        try:
+            await warm_up(new, spec.warmup)
+            try:
+                handle = self._models.acquire(spec.id.name, "")
+            except ServingError:  # it has no predecessor
+                return
+            try:
+                old = handle.servable
+                await rehearse(new, old, old.recent.samples() if old.recent else (), spec.config.safe_reload)
+            finally:
+                handle.release()
+        except BaseException as error:
+            self._place.agreement.refuse(spec, str(error) or type(error).__name__)
+            raise
 
     async def _follow_wanted(self, tasks: asyncio.TaskGroup) -> None:
         agreement = self._place.agreement
         async for scan in agreement.scans():
             self._models.want(scan.wanted, scan.problems)
             self._told.set()
+            for verdict in agreement.taken_back():
+                self._models.withdraw(ModelId(verdict.model, verdict.version), verdict.fingerprint, verdict.reason)
             for question in agreement.questions():
                 tasks.create_task(self._settle(question), name=f"settle {question.model}")
 

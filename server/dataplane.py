@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable
 from batcher.entry import Entry, Outcome
 from headrace import cell
 from headrace.counters import ModelCounters
-from headrace.errors import Cancelled, ExecutorFailed, ServingError
+from headrace.errors import BadRequest, Cancelled, ExecutorFailed, ServingError
 from headrace.requests import Array, InferRequest, InferResponse
 from model_repo.handle import Handle
 from model_repo.manager import Manager
@@ -111,9 +111,14 @@ class Ticket(Entry):
     def deliver(self, outcome: Outcome) -> None:
         """Called by the batcher: answer."""
         result = outcome if isinstance(outcome, ServingError) else self._respond(outcome)
+        servable = self._handle.servable
+        if servable.recent is not None and not isinstance(outcome, ServingError):
+            servable.recent.keep(self.inputs, outcome)
         if isinstance(result, ExecutorFailed):
             requests.warning("%s", result, extra={"request_id": self._request.id[:SHOWN_CHARS]})
         self._end(result.slug if isinstance(result, ServingError) else None)
+        if isinstance(outcome, ExecutorFailed | BadRequest):
+            servable.trial.failed()
         self._answer(result)
 
     def _end(self, failure: str | None) -> None:

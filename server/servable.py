@@ -19,6 +19,8 @@ from headrace.executor import Executor
 from headrace.models import ModelId, ModelMetadata
 from model_repo.spec import VersionSpec
 from server.check import RequestCheck
+from server.recent import Recent
+from server.trial import Trial
 
 OpenCounters = Callable[[ModelId, int], ModelCounters]
 """(model, max_batch_rows) -> this replica's counters of that version."""
@@ -39,6 +41,9 @@ class Servable:
     batcher: Batcher
     executor: Executor
     counters: ModelCounters
+    trial: Trial
+    recent: Recent | None = None
+    """Its last requests, if its successor is to rehearse them."""
 
     async def close(self) -> None:
         """Stop pulling, give back the device. No request is under way and none follows."""
@@ -46,8 +51,13 @@ class Servable:
         await self.executor.close()
 
 
-async def load_servable(spec: VersionSpec, replicas: int, open_counters: OpenCounters) -> Servable:
-    """Load, warm up and start one version. Raises LoadFailed with the reason."""
+async def load_servable(
+    spec: VersionSpec, replicas: int, open_counters: OpenCounters, object_to: Callable[[str], None]
+) -> Servable:
+    """Load, warm up and start one version. Raises LoadFailed with the reason.
+
+    `object_to` is called with a reason if too many runs fail once it is published (`trial.py`).
+    """
     loaded = await in_background(
         load_model,
         spec.id,
@@ -72,6 +82,7 @@ async def load_servable(spec: VersionSpec, replicas: int, open_counters: OpenCou
         batched=metadata.batchable,
     )
     batcher.start()
+    checks = spec.config.safe_reload
     return Servable(
         metadata=metadata,
         config=spec.config,
@@ -82,4 +93,6 @@ async def load_servable(spec: VersionSpec, replicas: int, open_counters: OpenCou
         batcher=batcher,
         executor=loaded.executor,
         counters=counters,
+        trial=Trial(counters, checks, object_to),
+        recent=Recent(checks.requests, checks.max_request_bytes) if checks.requests else None,
     )

@@ -7,8 +7,10 @@ use them). Sources: Open Inference Protocol; Triton's extensions
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from google.protobuf import json_format
 from tritonclient.grpc import model_config_pb2
 
@@ -19,6 +21,7 @@ from headrace.errors import ModelNotFound
 from headrace.models import ModelId, TensorSpec
 from model_repo.refusal import number
 from server.dataplane import DataPlane
+from server.pool.journal import Happened
 from server.servable import Servable
 from server.statistics import Statistics
 
@@ -143,6 +146,13 @@ def repository_index(plane: DataPlane, *, ready: bool = False) -> list[dict[str,
             {key: value for key, value in document.items() if value} | ({"reason": row.reason} if row.reason else {})
         )
     return rows
+
+
+def event(happened: Happened) -> dict[str, Any]:
+    """One event, with its time in ISO 8601; keys that say nothing are left out."""
+    document = msgspec.structs.asdict(happened)
+    document["time"] = datetime.fromtimestamp(happened.time, UTC).isoformat(timespec="milliseconds")
+    return {key: value for key, value in document.items() if value != ""}
 
 
 def model_ready(plane: DataPlane, name: str, version: str) -> bool:

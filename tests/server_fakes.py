@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+from functools import partial
 
 from raw_http import Answer
 
@@ -20,13 +21,16 @@ from model_repo.spec import VersionSpec
 from server.check import RequestCheck
 from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
+from server.pool import journal
 from server.pool.board import Board
 from server.pool.editor import Editor
+from server.recent import Recent
 from server.rest.app import make_app
 from server.rest.shortcut import ShortCut
 from server.rest.site import Site
 from server.servable import Servable
 from server.statistics import REFUSALS, Statistics
+from server.trial import Trial
 
 NO_SUPERVISOR = None
 """In mode none nobody is asked to load anything."""
@@ -82,6 +86,7 @@ class Plane:
     def __init__(self, directory):
         self.directory = directory
         self.executors = {}
+        self.objections = []
         self.statistics = Statistics(directory, 0)
         self.models = Manager(self._load)
         self.data = DataPlane(self.models, self.statistics.open(REFUSALS, 1))
@@ -123,6 +128,8 @@ class Plane:
             batcher=batcher,
             executor=executor,
             counters=counters,
+            trial=Trial(counters, spec.config.safe_reload, self.objections.append),
+            recent=Recent(100, 1 << 20),
         )
 
     def executor(self, name="echo", version=3):
@@ -157,6 +164,7 @@ class Front:
             PoolMetrics(plane.statistics, board),
             lambda: self.ready,
             Editor("none", directory, NO_SUPERVISOR),
+            partial(journal.read, directory),
             max_body_bytes,
         )
         self.site = Site(

@@ -17,7 +17,7 @@ from model_repo.scan import Scan
 from model_repo.spec import VersionSpec
 from server.pool import wanted
 from server.pool.ballots import LoadKey
-from server.pool.channel import Message, Settle, Settled, Verdict, Vote, Wanted
+from server.pool.channel import Message, Objection, Settle, Settled, Verdict, Vote, Wanted
 
 _log = logging.getLogger("headrace.pool")
 
@@ -36,6 +36,7 @@ class Agreement:
         self._send = send
         self._news = asyncio.Event()
         self._questions: list[Settle] = []
+        self._taken_back: list[Verdict] = []
         self._wanted: frozenset[LoadKey] = frozenset()
         self._waiting: dict[LoadKey, asyncio.Future[str]] = {}
         self._ended = False
@@ -49,7 +50,9 @@ class Agreement:
                 self._questions.append(message)
                 self._news.set()  # what it asks about may not have been read yet
             case Verdict(model, version, fingerprint, reason):
-                self._settle((model, version, fingerprint), reason)
+                if not self._settle((model, version, fingerprint), reason) and reason:
+                    self._taken_back.append(message)
+                    self._news.set()
 
     async def scans(self) -> AsyncIterator[Scan]:
         """What is wanted, again after every change. For one task."""
@@ -72,6 +75,15 @@ class Agreement:
         """What the supervisor wants to know about what `scans` just gave: each is to be answered with `settled`."""
         questions, self._questions = self._questions, []
         return questions
+
+    def taken_back(self) -> list[Verdict]:
+        """Loads that were published and must not be served any more, for a reason."""
+        taken_back, self._taken_back = self._taken_back, []
+        return taken_back
+
+    def object_to(self, spec: VersionSpec, reason: str) -> None:
+        """This replica has found, after all have published `spec`, that it should be taken back."""
+        self._send(Objection(*_key(spec), reason[:_MOST_CHARS]))
 
     def settled(self, question: Settle) -> None:
         """Of that model all is as it is wanted."""
@@ -101,10 +113,14 @@ class Agreement:
         for load in list(self._waiting):
             self._settle(load, _ENDED)
 
-    def _settle(self, load: LoadKey, reason: str) -> None:
+    def _settle(self, load: LoadKey, reason: str) -> bool:
+        """Whether somebody was waiting for it."""
         verdict = self._waiting.pop(load, None)
-        if verdict is not None and not verdict.done():
+        if verdict is None:
+            return False
+        if not verdict.done():
             verdict.set_result(reason)
+        return True
 
 
 def _key(spec: VersionSpec) -> LoadKey:

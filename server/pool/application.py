@@ -9,6 +9,7 @@ others serve); `connection` for each accepted HTTP connection; at the end `drain
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,12 +18,14 @@ from headrace.config import ServerConfig
 from server.pool.agreement import Agreement
 from server.pool.board import Board
 from server.pool.editor import Editor
+from server.pool.journal import Happened
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPlace:
     """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it;
-    `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise.
+    `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise;
+    `happened(since, model)` gives the pool's events (journal.py).
     """
 
     index: int
@@ -34,6 +37,7 @@ class ReplicaPlace:
     counters: Path
     agreement: Agreement
     editor: Editor
+    happened: Callable[[int, str], list[Happened]]
 
     def connection_closed(self) -> None:
         """Every protocol from `ReplicaApplication.connection` calls this once, in its `connection_lost`.

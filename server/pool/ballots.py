@@ -41,6 +41,26 @@ class Ballots:
             self._voted.append(load)
         return known
 
+    def is_open(self, load: LoadKey) -> bool:
+        """Whether someone has voted on it and nothing is decided."""
+        return load in self._open
+
+    def overdue(self, load: LoadKey, voters: Collection[int], after_s: float) -> tuple[str, list[int]] | None:
+        """Do not wait for the missing votes any longer: the refusal and who has voted, if there are any missing."""
+        votes = self._open.get(load, {})
+        missing = sorted(set(voters) - votes.keys())
+        if not votes or not missing:
+            return None
+        del self._open[load]
+        reason = f"replica {missing[0]} has not loaded it {after_s:g} s after replica {min(votes)} has"
+        self._decided[load] = reason
+        return reason, sorted(votes)
+
+    def reverse(self, load: LoadKey, reason: str) -> None:
+        """It was published, and should not have been: whoever asks from now on is refused."""
+        assert self._decided.get(load) == "", f"{load} was not published"
+        self._decided[load] = reason
+
     def verdict(self, load: LoadKey) -> str | None:
         """What was decided on it; None as long as nothing is."""
         return self._decided.get(load)

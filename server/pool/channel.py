@@ -1,7 +1,7 @@
 """The control channel between supervisor and replica: one JSON message per line over a socketpair.
 
     supervisor  -- Boot, Wanted, Verdict, Settle, Edited, then Drain -->    replica
-                <-- Vote, Settled, Edit, Ready or Failed, Draining --
+                <-- Vote, Objection, Settled, Edit, Ready or Failed, Draining --
 
 Invariants: 1. The end of the stream means that the peer is gone; there is no other heartbeat. 2. A line is at most
 `MAX_LINE` bytes and no more than that may wait to be written; whoever breaks either rule is treated as gone.
@@ -48,6 +48,15 @@ class Verdict(msgspec.Struct, frozen=True, tag=True):
 
 class Vote(msgspec.Struct, frozen=True, tag=True):
     """The replica has prepared this load, or cannot, for a `reason`."""
+
+    model: str
+    version: int
+    fingerprint: str
+    reason: str
+
+
+class Objection(msgspec.Struct, frozen=True, tag=True):
+    """This load, which was published, should be taken back, for a `reason`: it is if a `Verdict` with one follows."""
 
     model: str
     version: int
@@ -107,7 +116,9 @@ class Draining(msgspec.Struct, frozen=True, tag=True):
     """The replica listened and drains now, ordered or because it got SIGTERM itself."""
 
 
-Message = Boot | Wanted | Verdict | Vote | Settle | Settled | Edit | Edited | Drain | Ready | Failed | Draining
+Message = (
+    Boot | Wanted | Verdict | Vote | Objection | Settle | Settled | Edit | Edited | Drain | Ready | Failed | Draining
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode

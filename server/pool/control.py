@@ -1,17 +1,19 @@
 """The supervisor's side of what the replicas serve: it holds the wanted set, and lets all publish a load or none.
 
     source -> want() -> Wanted to all -> each loads -> Vote -> counted (ballots.py) -> Verdict to all that voted
+        a published load keeps failing -> Objection -> Verdict to all: the one before serves again
 
-Receives scans from a source and votes from the supervisor's loop, hands messages to children. The replicas' side is
-`agreement.py`. Invariants: 1. Every replica with a place is told of every change. 2. Those that may vote are the READY
-ones, and while the pool starts those that are STARTING too: one that comes back later must not hold up the others, and
-takes over what they have decided.
+Receives scans from a source and votes from the supervisor's loop, hands messages to children and notes in the journal
+what it decides. The replicas' side is `agreement.py`. Invariants: 1. Every replica with a place is told of every
+change. 2. Those that may vote are the READY ones, and while the pool starts those that are STARTING too: one that comes
+back later must not hold up the others, and takes over what they have decided.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from headrace.errors import RepositoryError
@@ -20,10 +22,12 @@ from model_repo.sources import Source
 from server.pool import wanted
 from server.pool.ballots import Ballots, LoadKey
 from server.pool.board import Board, State
-from server.pool.channel import Verdict, Vote, Wanted
+from server.pool.channel import Objection, Verdict, Vote, Wanted
 from server.pool.child import Child
-from server.pool.events import Event, Found, NothingFound
+from server.pool.events import Event, Found, LoadOverdue, NothingFound, TrialOver
+from server.pool.journal import Journal
 from server.pool.place import Place
+from server.pool.published import Published
 
 _UNLOADED = "it was unloaded by another request meanwhile"
 
@@ -40,24 +44,39 @@ async def follow(source: Source, put: Callable[[Event], None]) -> None:
 
 
 class Control:
-    """Called from the supervisor's loop only."""
+    """Called from the supervisor's loop only. `put` is the way to it; `straggler_s` is how long one may load longer."""
 
-    def __init__(self, directory: Path, board: Board, places: Sequence[Place]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        board: Board,
+        places: Sequence[Place],
+        journal: Journal,
+        put: Callable[[Event], None],
+        straggler_s: float,
+    ) -> None:
         self._directory = directory
         self._board = board
         self._places = places
+        self._journal = journal
+        self._put = put
+        self._straggler_s = straggler_s
         self._ballots = Ballots()
+        self._published = Published()
         self._scan = Scan({})
+        self._loads: frozenset[LoadKey] = frozenset()
         self._known = False
 
     def want(self, scan: Scan) -> None:
-        """From now on this is wanted."""
-        wanted.write(self._directory, scan)
+        """From now on the repository says this."""
+        self._note(scan)
         self._scan, self._known = scan, True
-        self._ballots.want({(id.name, id.version, spec.fingerprint) for id, spec in scan.wanted.items()})
-        for place in self._places:
-            if place.child is not None:
-                place.child.tell(Wanted())
+        self._tell()
+        self._complete(scan.models)
+
+    def want_again(self) -> None:
+        """What is wanted may have changed, because time has passed."""
+        self._tell()
 
     def greet(self, child: Child) -> None:
         """A child has a place now."""
@@ -68,10 +87,29 @@ class Control:
         """The replica in `place` has prepared a load, or cannot."""
         assert place.child is not None
         load = (vote.model, vote.version, vote.fingerprint)
+        first = not self._ballots.is_open(load)
         known = self._ballots.vote(load, place.index, vote.reason)
         if known is not None:
             place.child.tell(Verdict(*load, known))
         self.count()
+        if first and self._ballots.is_open(load):
+            asyncio.get_running_loop().call_later(self._straggler_s, self._put, LoadOverdue(load))
+
+    def overdue(self, load: LoadKey) -> None:
+        """A replica has loaded it long ago, and others still have not."""
+        refusal = self._ballots.overdue(load, self.voters(), self._straggler_s)
+        if refusal is not None:
+            self._decided(load, *refusal)
+
+    def object_to(self, objection: Objection) -> None:
+        """A replica wants a published load taken back."""
+        load = (objection.model, objection.version, objection.fingerprint)
+        now = asyncio.get_running_loop().time()
+        if self._ballots.verdict(load) == "" and self._published.take_back(objection.model, now):
+            self._ballots.reverse(load, objection.reason)
+            self._journal.note("rolled_back", objection.model, objection.version, objection.reason)
+            self._tell()
+            self._announce(load, objection.reason, [place.index for place in self._places])
 
     def left(self, place: Place) -> None:
         """The replica in `place` has ended."""
@@ -81,14 +119,7 @@ class Control:
     def count(self) -> None:
         """To be called whenever those that may vote have become fewer."""
         for load, reason, voted in self._ballots.count(self.voters()):
-            if reason:
-                _log.warning("%s/%d is not published: %s", load[0], load[1], reason)
-            self._announce(load, reason, voted)
-
-    def _announce(self, load: LoadKey, reason: str, voted: Sequence[int]) -> None:
-        for place in self._places:
-            if place.index in voted and place.child is not None:
-                place.child.tell(Verdict(*load, reason))
+            self._decided(load, reason, voted)
 
     def complaint(self, name: str) -> str:
         """Why the model is not all that is wanted of it, once it has settled; "" if it is."""
@@ -106,3 +137,51 @@ class Control:
         return {
             index for index, state in states.items() if state is State.READY or (starting and state is State.STARTING)
         }
+
+    def _tell(self) -> None:
+        scan = self._published.beside(self._scan, asyncio.get_running_loop().time())
+        wanted.write(self._directory, scan)
+        self._ballots.want(_loads(scan))
+        for place in self._places:
+            if place.child is not None:
+                place.child.tell(Wanted())
+
+    def _decided(self, load: LoadKey, reason: str, voted: Sequence[int]) -> None:
+        name, version, _ = load
+        self._journal.note("refused" if reason else "published", name, version, reason)
+        if reason:
+            _log.warning("%s/%d is not published: %s", name, version, reason)
+        self._complete((name,))
+        self._announce(load, reason, voted)
+
+    def _complete(self, names: Collection[str]) -> None:
+        """Of those models of which all that is wanted is published, what was there before may go, sooner or later."""
+        loop = asyncio.get_running_loop()
+        for name in names:
+            versions = self._scan.models.get(name, ModelScan()).versions
+            loads = ((name, spec.id.version, spec.fingerprint) for spec in versions)
+            if versions and all(self._ballots.verdict(load) == "" for load in loads):
+                watch_s = self._published.complete(name, versions, loop.time())
+                if watch_s:
+                    loop.call_later(watch_s, self._put, TrialOver())
+
+    def _announce(self, load: LoadKey, reason: str, voted: Collection[int]) -> None:
+        for place in self._places:
+            if place.index in voted and place.child is not None:
+                place.child.tell(Verdict(*load, reason))
+
+    def _note(self, scan: Scan) -> None:
+        before, after = _loads(self._scan), _loads(scan)
+        for name, version, _ in sorted(before - after):
+            if not any((name, version) == load[:2] for load in after - before):
+                self._journal.note("unwanted", name, version)
+        for name, version, _ in sorted(after - before):
+            self._journal.note("wanted", name, version)
+        known = set(self._scan.problems)
+        for problem in scan.problems:
+            if problem not in known and problem.reason != NOT_LOADED:
+                self._journal.note("problem", problem.name, problem.version, problem.reason)
+
+
+def _loads(scan: Scan) -> set[LoadKey]:
+    return {(id.name, id.version, spec.fingerprint) for id, spec in scan.wanted.items()}

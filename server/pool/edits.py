@@ -22,6 +22,7 @@ from server.pool.channel import Edit, Edited, Settle
 from server.pool.child import Child
 from server.pool.control import Control
 from server.pool.events import Event, Made
+from server.pool.journal import Journal
 from server.pool.place import Place
 
 
@@ -36,10 +37,18 @@ class _Waiting:
 class Edits:
     """`begin` is a task of its own, everything else is called from the supervisor's loop."""
 
-    def __init__(self, source: Source, control: Control, places: Sequence[Place], put: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        control: Control,
+        places: Sequence[Place],
+        journal: Journal,
+        put: Callable[[Event], None],
+    ) -> None:
         self._source = source
         self._control = control
         self._places = places
+        self._journal = journal
         self._put = put
         self._waiting: dict[int, _Waiting] = {}
         self._number = 0
@@ -51,6 +60,7 @@ class Edits:
     async def begin(self, child: Child, edit: Edit) -> None:
         """Look at the model and say what is wanted from here on."""
         assert isinstance(self._source, Explicit), "the editor refuses edits in other modes"
+        self._journal.note("requested", edit.model, text="load" if edit.load else "unload")
         try:
             if edit.load:
                 override = Override(edit.config, Path(edit.folder) if edit.folder else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model_repo.scan import Scan
+from server.pool.ballots import LoadKey
 from server.pool.channel import Edit, Message
 from server.pool.child import Child
 from server.pool.place import Place
@@ -31,6 +32,18 @@ class Made:
     child: Child
     edit: Edit
     scan: Scan
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOverdue:
+    """The time is up in which all replicas should have loaded it, since the first one has."""
+
+    load: LoadKey
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOver:
+    """The time is up in which some version could have been taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +91,17 @@ class GraceOver:
     """Replicas that have not drained by now never will."""
 
 
-Event = Signalled | Found | Made | NothingFound | Said | Ended | RestartDue | StandbyDue | StragglersDue | GraceOver
+Event = (
+    Signalled
+    | Found
+    | Made
+    | LoadOverdue
+    | TrialOver
+    | NothingFound
+    | Said
+    | Ended
+    | RestartDue
+    | StandbyDue
+    | StragglersDue
+    | GraceOver
+)

@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +26,7 @@ import uvloop
 
 from headrace.config import ServerConfig
 from headrace.errors import ServingError
+from server.pool import journal
 from server.pool.agreement import Agreement
 from server.pool.application import ReplicaApplication, ReplicaPlace
 from server.pool.board import Board
@@ -99,6 +101,7 @@ class Replica:
             counters=counters_in(directory),
             agreement=self._agreement,
             editor=self._editor,
+            happened=partial(journal.read, directory),
         )
         self._directory = directory
         self._first = boot.generation == 1

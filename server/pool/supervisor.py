@@ -21,7 +21,7 @@ from pathlib import Path
 from headrace.config import ServerConfig
 from model_repo.sources import Source
 from server.pool.board import Board, State
-from server.pool.channel import Boot, Draining, Edit, Failed, Message, Ready, Settled, Vote
+from server.pool.channel import Boot, Draining, Edit, Failed, Message, Objection, Ready, Settled, Vote
 from server.pool.child import Child, how_it_ended
 from server.pool.control import Control, follow
 from server.pool.directory import board_in, private_directory
@@ -31,6 +31,7 @@ from server.pool.events import (
     Event,
     Found,
     GraceOver,
+    LoadOverdue,
     Made,
     NothingFound,
     RestartDue,
@@ -38,8 +39,10 @@ from server.pool.events import (
     Signalled,
     StandbyDue,
     StragglersDue,
+    TrialOver,
 )
 from server.pool.exit_codes import ExitCode
+from server.pool.journal import Journal
 from server.pool.place import Place
 from server.pool.restarts import GiveUp, RestartAt, next_restart
 from server.pool.sockets import listen_http, port_of, reserve_grpc
@@ -92,14 +95,18 @@ class Supervisor:
             self._http_port, self._grpc_port = port_of(self._http), port_of(grpc)
             self._directory: Path = stack.enter_context(private_directory())
             self._board = Board.create(board_in(self._directory), len(self._places))
-            self._control = Control(self._directory, self._board, self._places)
-            self._edits = Edits(self._source, self._control, self._places, self._events.put_nowait)
+            self._journal = Journal(self._directory)
+            put = self._events.put_nowait
+            self._control = Control(
+                self._directory, self._board, self._places, self._journal, put, config.straggler_timeout_s
+            )
+            self._edits = Edits(self._source, self._control, self._places, self._journal, put)
             _log.info(
                 "listening on %s: REST port %d, gRPC port %d; starting replicas: %d",
                 *(config.host, self._http_port, self._grpc_port, len(self._places)),
             )
             async with asyncio.TaskGroup() as self._followers:
-                source = self._followers.create_task(follow(self._source, self._events.put_nowait), name="source")
+                source = self._followers.create_task(follow(self._source, put), name="source")
                 try:
                     await self._supervise()
                 finally:
@@ -122,6 +129,10 @@ class Supervisor:
             case Made(child, edit, scan):
                 self._control.want(scan)
                 self._edits.made(child, edit)
+            case LoadOverdue(load):
+                self._control.overdue(load)
+            case TrialOver():
+                self._control.want_again()
             case NothingFound(reason):
                 self._give_up(ExitCode.BOOT_FAILED, f"cannot boot: {reason}")
             case Said(child, message):
@@ -177,6 +188,8 @@ class Supervisor:
         match message:
             case Vote() if place:
                 self._control.vote(place, message)
+            case Objection() if place:
+                self._control.object_to(message)
             case Settled(number) if place:
                 self._edits.settled(place, number)
             case Edit() if place:
@@ -197,6 +210,7 @@ class Supervisor:
         now = asyncio.get_running_loop().time()
         self._board.advance(place.index, State.READY)
         place.ready_at = now
+        self._journal.note("ready", text=f"replica {place.index}")
         if place.history:
             _log.info("replica %d is back after %.2f s", place.index, now - place.history[-1].at)
         if all(place.ready_at is not None for place in self._places):
@@ -228,6 +242,7 @@ class Supervisor:
         """A place has lost its replica and nobody asked for it."""
         now = asyncio.get_running_loop().time()
         place.vacate(now, code, reason)
+        self._journal.note("replica_lost", text=f"replica {place.index}: {reason}")
         match next_restart(place.history, now):
             case RestartAt(at):
                 _log.warning("replica %d ended: %s; the next starts in %.2f s", place.index, reason, at - now)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Path, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
@@ -24,6 +24,7 @@ from server import v2
 from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
 from server.pool.editor import Editor
+from server.pool.journal import Happened
 from server.rest.answers import Reply, read, refusal, reply, too_large
 from server.rest.body import whole_body
 from server.rest.head import read_head
@@ -60,6 +61,7 @@ def make_app(
     metrics: PoolMetrics,
     ready: Callable[[], bool],
     editor: Editor,
+    happened: Callable[[int, str], list[Happened]],
     max_body_bytes: int,
 ) -> FastAPI:
     """The application over one data plane. `ready` says whether the pool is."""
@@ -142,6 +144,13 @@ def make_app(
         except ServingError as error:
             outcome = error
         return reply(outcome, wanted, head)
+
+    @app.get("/v2/events", tags=["server"], summary="What has happened to models and replicas, the oldest first")
+    async def events(
+        since: int = Query(0, description="Only those after the one with this id."),
+        model: str = Query("", description="Only those of this model."),
+    ) -> Response:
+        return Json({"events": [v2.event(one) for one in happened(since, model)]})
 
     @app.get("/metrics", tags=["statistics"], summary="Metrics for Prometheus, summed over replicas")
     async def prometheus() -> Response:

@@ -1,10 +1,14 @@
 import asyncio
+import dataclasses
 import logging
 
 import pytest
 from model_repo_fakes import PuppetLoader, idle, running, want
+from virtual_time import run_virtual, turns
 
+from headrace.config import ModelConfig, SafeReload
 from headrace.errors import LoadFailed, ModelNotFound, ModelNotReady
+from headrace.models import ModelId
 from model_repo.actions import next_action
 from model_repo.handle import Handle
 from model_repo.index import IndexRow
@@ -494,3 +498,53 @@ def test_loading_many_models_is_work_for_each_and_not_for_each_pair(monkeypatch)
     assert len(asked) <= 3 * count
     assert max(len(instances) for _, instances in asked) == 1
     assert CountingLifecycle.reads <= 40 * count
+
+
+def watched(text):
+    return {
+        id: dataclasses.replace(one, config=ModelConfig(safe_reload=SafeReload(watch_s=1)))
+        for id, one in want(text).items()
+    }
+
+
+def test_a_replacement_on_trial_is_taken_back_and_the_old_one_serves_again():
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            await manager.settled()
+            manager.want(watched("m/1b"))
+            await manager.loaded()
+            handle = manager.acquire("m", "")
+            assert handle.servable.tag == "m/1b"
+            manager.withdraw(ModelId("m", 1), "b", "it fails")
+            assert ready(manager) == ["m/1a"]
+            assert manager.index() == [IndexRow("m", "1", "READY", "it fails")]
+            await manager.settled()
+            assert loader.made["m/1b"].closed == 0  # a request still holds it
+            handle.release()
+            await turns()
+            assert (loader.made["m/1b"].closed, loader.made["m/1a"].closed) == (1, 0)
+            manager.want(watched("m/1c"))
+            await manager.settled()
+            assert ready(manager) == ["m/1c"]
+
+    asyncio.run(main())
+
+
+def test_after_the_trial_the_old_one_leaves_and_cannot_come_back():
+    async def main():
+        loader = PuppetLoader(automatic=True)
+        async with running(loader) as manager:
+            manager.want(want("m/1"))
+            await manager.settled()
+            manager.want(watched("m/1b"))
+            await manager.settled()
+            assert loader.made["m/1a"].closed == 0
+            await asyncio.sleep(2.5)
+            await manager.settled()
+            assert loader.made["m/1a"].closed == 1
+            manager.withdraw(ModelId("m", 1), "b", "it fails")
+            assert ready(manager) == ["m/1b"]  # better than nothing
+
+    run_virtual(main())

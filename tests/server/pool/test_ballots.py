@@ -118,3 +118,25 @@ def test_whatever_happens_nothing_is_published_that_somebody_lacks(steps):
             made.want(*arguments)
         for load, reason, voted in made.count({0, 1, 2}):
             assert reason or prepared[load] == {0, 1, 2} == set(voted)
+
+
+def test_a_vote_that_does_not_come_is_not_waited_for_for_ever():
+    made = ballots(LOAD)
+    assert made.overdue(LOAD, {0, 1}, 5.0) is None  # nobody has it yet
+    made.vote(LOAD, 0, "")
+    assert made.is_open(LOAD)
+    assert made.overdue(LOAD, {0}, 5.0) is None  # none is missing
+    refusal = "replica 1 has not loaded it 5 s after replica 0 has"
+    assert made.overdue(LOAD, {0, 1}, 5.0) == (refusal, [0])
+    assert not made.is_open(LOAD)
+    assert made.vote(LOAD, 1, "") == refusal
+    assert made.overdue(LOAD, {0, 1}, 5.0) is None
+
+
+def test_what_was_published_can_be_taken_back_and_is_refused_from_then_on():
+    made = ballots(LOAD)
+    made.vote(LOAD, 0, "")
+    assert list(made.count({0})) == [(LOAD, "", [0])]
+    made.reverse(LOAD, "it fails")
+    assert made.verdict(LOAD) == "it fails"
+    assert made.vote(LOAD, 1, "") == "it fails"

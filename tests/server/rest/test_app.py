@@ -162,7 +162,7 @@ def test_metrics_are_prometheus_text(on):
         await client.post(INFER, json=GOOD)
         answer = await client.get("/metrics")
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-        assert 'headrace_requests_total{model="echo",version="3"} 1.0' in answer.text
+        assert 'headrace_requests_total{model="echo",version="3"} 1\n' in answer.text
 
     on(scenario)
 

@@ -1,0 +1,82 @@
+"""What has happened to the models and the replicas, for people who ask later: `GET /v2/events`.
+
+Written by the supervisor, which decides, into the pool's directory; read by any replica. One JSON object per line, the
+oldest first. Invariants: 1. Ids grow by one. 2. The last KEPT events are there, and at most twice as many.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+KEPT = 1000
+Kind = Literal[
+    "wanted", "unwanted", "published", "refused", "rolled_back", "problem", "requested", "ready", "replica_lost"
+]
+"""wanted, unwanted: a version should be served, or no more. published, refused: by all replicas, by none. rolled_back:
+a published version failed too often, the one before serves again. problem: something in the repository is wrong.
+requested: a client wants a model loaded or unloaded. ready, replica_lost: a replica serves, or has ended."""
+
+_log = logging.getLogger("headrace.pool")
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """One event. `model` and `version` are "" where it concerns none; `time` is seconds since 1970."""
+
+    id: int
+    time: float
+    kind: Kind
+    model: str
+    version: str
+    text: str
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Happened).decode
+
+
+class Journal:
+    """The supervisor's pen."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = _in(directory)
+        self._last: deque[Happened] = deque(maxlen=KEPT)
+        self._id = 0
+        self._lines = 0
+
+    def note(self, kind: Kind, model: str = "", version: int | None = None, text: str = "") -> None:
+        """It has just happened. Never fails: a full disk must not end the pool."""
+        self._id += 1
+        happened = Happened(self._id, time.time(), kind, model, "" if version is None else str(version), text)
+        self._last.append(happened)
+        try:
+            if self._lines < 2 * KEPT:
+                with self._path.open("ab") as file:
+                    file.write(_encode(happened) + b"\n")
+                self._lines += 1
+            else:
+                fresh = self._path.with_suffix(".new")
+                fresh.write_bytes(b"".join(_encode(one) + b"\n" for one in self._last))
+                fresh.replace(self._path)
+                self._lines = len(self._last)
+        except OSError as error:
+            _log.warning("an event cannot be written down: %s", error.strerror)
+
+
+def read(directory: Path, since: int = 0, model: str = "") -> list[Happened]:
+    """The events after the one with the id `since`, of one model or of all."""
+    try:
+        lines = _in(directory).read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    found = [_decode(line) for line in lines if line.endswith(b"\n")]
+    return [one for one in found if one.id > since and model in ("", one.model)]
+
+
+def _in(directory: Path) -> Path:
+    return directory / "events"

@@ -1,0 +1,80 @@
+"""What is wanted beside what the repository wants; time is passed in."""
+
+from pathlib import Path
+
+import pytest
+
+from headrace.config import ModelConfig, SafeReload
+from headrace.models import ModelId
+from model_repo.scan import ModelScan, Problem, Scan
+from model_repo.spec import VersionSpec
+from server.pool.published import Published
+
+PLAIN = ModelConfig()
+WATCHED = ModelConfig(safe_reload=SafeReload(watch_s=10))
+
+
+def specs(text, config=PLAIN):
+    """`1 2b`: version 1 with fingerprint a, version 2 with b."""
+    return tuple(
+        VersionSpec(ModelId("m", int(word.rstrip("ab"))), Path("x"), config, word.lstrip("0123456789") or "a", {})
+        for word in text.split()
+    )
+
+
+def scan(text, config=PLAIN):
+    return Scan({"m": ModelScan(specs(text, config), (Problem("m", 9, "no file"),))})
+
+
+def beside(published, text, now=0.0):
+    model = published.beside(scan(text), now).models["m"]
+    assert model.problems == (Problem("m", 9, "no file"),)
+    return " ".join(f"{spec.id.version}{spec.fingerprint}" for spec in model.versions)
+
+
+@pytest.mark.parametrize(
+    ("last", "now_wanted", "expected"),
+    [
+        ("", "1", "1a"),
+        ("1", "1", "1a"),
+        ("1", "2", "2a 1a"),  # until 2 is published
+        ("1", "1b", "1b"),  # its old files are gone
+        ("1 2", "2b 3", "2b 3a 1a"),
+        ("1", "", ""),  # removing is an order
+    ],
+)
+def test_what_was_published_last_stays_wanted_until_its_successor_is(last, now_wanted, expected):
+    published = Published()
+    published.complete("m", specs(last), 0.0)
+    assert beside(published, now_wanted) == expected
+    published.complete("m", specs(now_wanted), 0.0)
+    assert beside(published, now_wanted) == " ".join(
+        word if word[-1] == "b" else f"{word}a" for word in now_wanted.split()
+    )
+
+
+def test_what_was_before_is_kept_for_the_time_of_the_trial_and_comes_back_within_it():
+    published = Published()
+    assert published.complete("m", specs("1"), 0.0) == 0.0
+    assert published.complete("m", specs("2", WATCHED), 5.0) == 10.0
+    assert published.complete("m", specs("2", WATCHED), 6.0) == 0.0  # said twice
+    assert beside(published, "2", 14.9) == "2a 1a"
+    assert beside(published, "2", 15.0) == "2a"
+    assert published.take_back("m", 14.9)
+    assert beside(published, "2", 20.0) == "2a 1a"  # 2 is not published any more
+    assert not published.take_back("m", 14.9)  # once
+
+
+def test_nothing_comes_back_after_the_trial_or_if_there_was_nothing_before():
+    published = Published()
+    published.complete("m", specs("1", WATCHED), 0.0)
+    assert not published.take_back("m", 1.0)
+    published.complete("m", specs("2", WATCHED), 5.0)
+    assert not published.take_back("m", 15.0)
+
+
+def test_a_model_that_is_removed_is_forgotten():
+    published = Published()
+    published.complete("m", specs("1"), 0.0)
+    published.beside(Scan({}), 0.0)
+    assert beside(published, "2") == "2a"
