@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from headrace.errors import ConfigError
 from headrace.repositories import Url, repository
@@ -82,7 +82,8 @@ class ModelConfig(_Frozen):
 class ServerConfig(_Frozen):
     """Everything `headrace serve` may be told. Each field is a flag, a `HEADRACE_` variable and a key of the file."""
 
-    model_repository: tuple[Annotated[Path | Url, BeforeValidator(repository)], ...] = Field(
+    # The URL first: in JSON, on the way to a replica, any text would do as a path.
+    model_repository: tuple[Annotated[Url | Path, AfterValidator(repository)], ...] = Field(
         (), description="Folders or URLs (s3://, gs://, az://, https://, ...) of models: NAME/VERSION/model.onnx."
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")
@@ -124,6 +125,7 @@ _EXPECTED = {
     **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number"),
     "bool_type": "true or false",
     "string_type": "text",
+    "path_type": "a path",
     "tuple_type": "a list",
     **dict.fromkeys(("model_type", "dict_type"), "a mapping"),
 }

@@ -13,9 +13,9 @@ Url = NewType("Url", str)
 """`s3://bucket/prefix` and whatever else has `://` in it, `file://` excepted."""
 
 
-def repository(said: object) -> object:
-    """Text as the folder or URL that it is; anything else as it was. Raises ValueError for a `file://` of elsewhere."""
-    if not isinstance(said, str):
+def repository(said: Path | str) -> Path | Url:
+    """Text as the folder or URL that it is. Raises ValueError for a `file://` of elsewhere."""
+    if isinstance(said, Path):
         return said
     scheme, mark, rest = said.partition("://")
     if not mark:
