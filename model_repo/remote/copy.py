@@ -94,7 +94,7 @@ class Copy:
             self._retire(place)
             (self._marks / f"{plan.name}.json").unlink(missing_ok=True)
             return
-        items = {_item(path) for path in (*plan.fetch, *plan.remove)}
+        items = {_item(path) for path in (*plan.fetch, *plan.remove) if "/" in path}
         for path, entry in plan.wanted.items():
             if _item(path) in items:
                 file = self._fresh / path

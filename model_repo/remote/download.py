@@ -43,6 +43,7 @@ def download(
     storage: Readable, entry: Entry, part: Path, pause: Callable[[float], object], stopped: Callable[[], bool]
 ) -> None:
     """Complete the part. Raises Stopped, or RepositoryError: the last reason, or that the file is another by now."""
+    before = _mark(storage, entry, pause)
     tries = best = 0
     while _size(part) != entry.size:
         try:
@@ -62,13 +63,19 @@ def download(
         if tries == TRIES:
             raise RepositoryError(why)
         pause(PAUSES_S[tries])
-    try:
-        now = storage.mark(entry)
-    except Exception as error:
-        raise RepositoryError(reason(error)) from None
-    if not same(entry.mark, now):
+    if _mark(storage, entry, pause) != before or not same(entry.mark, before):
         part.unlink()
         raise RepositoryError("it changed while it was copied")
+
+
+def _mark(storage: Readable, entry: Entry, pause: Callable[[float], object]) -> str:
+    for wait_s in PAUSES_S:
+        try:
+            return storage.mark(entry)
+        except Exception as error:  # backends raise what their libraries do
+            why = reason(error)
+            pause(wait_s)
+    raise RepositoryError(why)
 
 
 def _append(storage: Readable, entry: Entry, part: Path, stopped: Callable[[], bool]) -> None:

@@ -23,8 +23,11 @@ def mark(info: Mapping[str, Any]) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two marks can be of one state of a file. Listings and look-ups may have different words for it."""
-    if one.partition(" ")[0] == other.partition(" ")[0]:
+    """Whether a listing's mark and a look-up's can be of one state of a file.
+
+    Only tags are written the same in both: times come as text here and as a number there, and more or less exact.
+    """
+    if one.partition(" ")[0] == other.partition(" ")[0] in TAGS:
         return one == other
     return one.rpartition(" ")[2] == other.rpartition(" ")[2]
 

@@ -25,7 +25,8 @@ def test_the_strongest_word_that_a_storage_has_for_a_state_is_its_mark(info, exp
     assert mark(info) == expected
 
 
-def test_marks_in_different_words_are_compared_by_size():
+def test_marks_without_a_tag_in_common_are_compared_by_size():
+    assert same("created 1795541270.1 5", "created 2026-11-24 17:27:50.1+00:00 5")
     assert same("etag abc 5", "etag abc 5")
     assert not same("etag abc 5", "etag abd 5")
     assert same("etag abc 5", "mtime 1.0 5")
