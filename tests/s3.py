@@ -50,8 +50,8 @@ class Bucket:
 class Proxy:
     """Between a client and the server at `url`. `seen` counts the bytes that the client was sent.
 
-    After `budget` more bytes (None: no limit) the line is dead: `dead` is set, and every connection, old or new, is closed
-    or, if `hang`, says nothing more. `mend` opens the line again.
+    `cut` after so many more bytes and the line is dead: `dead` is set, and every connection, old or new, is closed or,
+    if `hang`, says nothing more; `once`: only the one that is talking is closed. `mend` opens the line again.
     """
 
     def __init__(self, url):

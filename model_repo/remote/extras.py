@@ -30,8 +30,6 @@ def check(url: Url) -> None:
     except ImportError as error:
         # For a library that we have no extra for, fsspec says what to install.
         hint = install if protocol in EXTRAS or protocol in ("http", "https") else str(error)
-        raise ConfigError(
-            f"model repository {shown(url)} needs a library that is not installed ({error.name or protocol}): {hint}"
-        ) from None
+        raise ConfigError(f"model repository {shown(url)} needs a library that is not installed: {hint}") from None
     except ValueError:
         raise ConfigError(f"model repository {shown(url)}: there is no protocol {protocol!r}") from None

@@ -19,9 +19,9 @@ def test_what_is_installed_raises_no_objection(url):
         (
             "gs://b/x",
             "gcsfs",
-            r"gs://b/x needs a library that is not installed \(gcsfs\): pip install 'headrace\[gcs\]'",
+            r"gs://b/x needs a library that is not installed: pip install 'headrace\[gcs\]'",
         ),
-        ("az://b/x", "adlfs", r"\(adlfs\): pip install 'headrace\[azure\]'"),
+        ("az://b/x", "adlfs", r"pip install 'headrace\[azure\]'"),
     ],
 )
 def test_a_missing_extra_is_one_sentence_that_says_what_to_install(url, missing, sentence, monkeypatch):

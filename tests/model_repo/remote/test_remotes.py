@@ -20,6 +20,7 @@ FILES = {"m/1/model.onnx": b"one"}
 def storage(monkeypatch):
     """What is behind URL."""
     fake = FakeStorage(FILES)
+    monkeypatch.setattr("model_repo.remote.download.PAUSES_S", (0.0, 0.0, 0.0))
     monkeypatch.setattr("model_repo.remote.remotes.Storage", lambda url: fake)
     return fake
 
@@ -55,7 +56,7 @@ def test_copies_stand_in_for_their_urls_in_the_order_named(tmp_path):
 
 def test_a_remote_that_cannot_be_reached_at_the_start_is_an_error_unless_there_is_a_copy(storage, tmp_path, caplog):
     storage.error = ConnectionError("no route")
-    with pytest.raises(RepositoryError, match="^s3://b/models cannot be listed: no route$"):
+    with pytest.raises(RepositoryError, match=r"^s3://b/models cannot be listed: no route$"):
         asyncio.run(Remotes((URL,), tmp_path).synchronise())
     storage.error = None
     asyncio.run(Remotes((URL,), tmp_path).synchronise())
@@ -77,7 +78,7 @@ def test_a_copy_that_was_never_whole_is_no_copy_to_start_from(storage, tmp_path)
 
 def test_nothing_that_can_be_copied_is_an_error(storage, tmp_path):
     storage.cuts["m/1/model.onnx"] = [0, 0, 0]
-    with pytest.raises(RepositoryError, match="model m cannot be copied: m/1/model.onnx: the connection was cut"):
+    with pytest.raises(RepositoryError, match=r"model m cannot be copied: m/1/model.onnx: the connection was cut"):
         asyncio.run(Remotes((URL,), tmp_path).synchronise())
 
 
