@@ -24,8 +24,8 @@ Made from the fields of the code by `python docs/make_reference.py`; a test fail
 Each option is a flag of `headrace serve` (`--http-port 8000`), a variable (`HEADRACE_HTTP_PORT=8000`) and a key of the
 YAML file named by `--config` or `HEADRACE_CONFIG` (`http_port: 8000`). A flag beats the variable, the variable beats
 the file, the file beats the default. Options with several values are repeated as flags, separated by spaces in a
-variable, and a list in the file. Folders named without a flag (`headrace serve models more_models`) replace
-`HEADRACE_MODEL_REPOSITORY`. Unknown options and keys are errors; a variable that looks misspelt is a warning.
+variable, and a list in the file. Folders and URLs named without a flag (`headrace serve models s3://bucket/models`)
+replace `HEADRACE_MODEL_REPOSITORY`. Unknown options and keys are errors; a variable that looks misspelt is a warning.
 """
 
 _MODEL = """\

@@ -36,7 +36,7 @@ class Copy:
     @property
     def is_whole(self) -> bool:
         """Whether it was ever complete."""
-        return (self.folder / "whole").exists()
+        return os.access(self.folder / "whole", os.F_OK)  # unlike exists(), it never raises
 
     @property
     def has_models(self) -> bool:

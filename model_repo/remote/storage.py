@@ -46,6 +46,8 @@ class Storage:
         files.invalidate_cache()
         found = list(self._find(files, root) if _lists_at_once(files) else self._walk(files, root))
         keys = {key: info for info in found if (key := self._key(info["name"], root)) is not None}
+        if self._is_web and not keys:  # a page that says "back soon" is no order to remove everything
+            raise RepositoryError("there is no link to a file on its page")
         unknown = [key for key, info in keys.items() if info.get("size") is None]
         for key, info in spread(
             lambda key: _look_up(files, keys[key]["name"]), unknown, LOOK_UPS if files.async_impl else 1
@@ -118,8 +120,9 @@ class Storage:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, for a sentence."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What went wrong, for a sentence. What is not found is often said by nothing but its name."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text} does not exist" if isinstance(error, FileNotFoundError) and " " not in text else text
 
 
 def _lists_at_once(files: Any) -> bool:

@@ -7,6 +7,7 @@ which Python joins at exit. What they do must bear being cut off anywhere.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
@@ -35,7 +36,7 @@ async def in_thread(work: Callable[[], R]) -> R:
             result = work()
         except BaseException as raised:
             error = raised
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
             loop.call_soon_threadsafe(tell, result, error)
 
     threading.Thread(target=run, name="remote", daemon=True).start()

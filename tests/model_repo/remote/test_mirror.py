@@ -1,6 +1,10 @@
 """A copy is brought up to date model by model, and nobody ever sees half a version of one."""
 
+import contextlib
+import os
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 from remote_fakes import FakeStorage
@@ -237,3 +241,75 @@ class _Waiting(Copy):
 
     def locked(self, wait):
         return super().locked(lambda: (wait(), self.waits.set()))
+
+
+OLD = {"m/1/model.onnx": b"old", "m/1/weights.bin": b"old", "m/1/same": b"same", "m/labels.txt": b"old"}
+NEW = {"m/1/model.onnx": b"new", "m/1/weights.bin": b"new", "m/1/same": b"same", "m/2/model.onnx": b"new"}
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("calls", range(20))
+def test_a_process_that_is_killed_at_any_point_leaves_whole_versions_and_the_next_one_mends_it(rig, calls, monkeypatch):
+    rig.storage.objects = OLD
+    rig()
+    rig.storage.objects = NEW
+    with monkeypatch.context() as patch:
+        left = iter(range(calls))
+
+        def dying(method):
+            def call(*arguments, **options):
+                if next(left, None) is None:
+                    raise Killed
+                return method(*arguments, **options)
+
+            return call
+
+        for owner, name in ((Path, "rename"), (Path, "replace"), (Path, "unlink"), (os, "link"), (shutil, "rmtree")):
+            patch.setattr(owner, name, dying(getattr(owner, name)))
+        with contextlib.suppress(Killed):
+            rig()
+    version = {path: body for path, body in rig.files.items() if path.startswith("m/1/")}
+    assert version in ({}, *({path: of[path] for path in of if path.startswith("m/1/")} for of in (OLD, NEW)))
+    # Back to what it was: a mark that was written too early would say that nothing has to be done.
+    rig.storage.objects = OLD
+    rig.again()
+    rig()
+    assert rig.files == OLD
+
+
+def test_who_looks_all_the_time_never_sees_files_of_two_states_in_one_version(rig):
+    rig()
+    seen, stop = set(), threading.Event()
+
+    def look():
+        while not stop.is_set():
+            with contextlib.suppress(FileNotFoundError):  # it is away for a moment, between two renames
+                folder = os.open(rig.folder / "models/m/1", os.O_RDONLY)
+                try:
+                    seen.add(tuple(_read(name, folder) for name in ("model.onnx", "weights.bin")))
+                finally:
+                    os.close(folder)
+
+    states = [(b"%d" % number, b"weights of %d" % number) for number in range(60)]
+    rig.storage.objects = dict(zip(M1, states[0], strict=True))
+    rig()
+    looker = threading.Thread(target=look)
+    looker.start()
+    for state in states:
+        rig.storage.objects = dict(zip(M1, state, strict=True))
+        rig()
+    stop.set()
+    looker.join(20)
+    assert seen <= set(states)
+    assert len(seen) > 1
+
+
+def _read(name, folder):
+    file = os.open(name, os.O_RDONLY, dir_fd=folder)
+    try:
+        return os.read(file, 100)
+    finally:
+        os.close(file)

@@ -197,6 +197,20 @@ def test_a_web_server_that_fails_in_part_removes_nothing(web, tmp_path, broken):
     assert sorted(files(tmp_path / "copy")) == ["m/1/model.onnx", "n/1/model.onnx"]
 
 
+def test_a_page_without_links_to_files_removes_nothing(web, tmp_path):
+    put(web.folder, "models/m/1/model.onnx", b"m")
+    url = f"{web.url}/models"
+    synchronise(url, tmp_path / "copy")
+    put(web.folder, "models/index.html", b"<p>Back soon</p>")
+    with pytest.raises(RepositoryError, match="no link to a file"):
+        synchronise(url, tmp_path / "copy")
+    with pytest.raises(
+        RepositoryError, match=r"nowhere cannot be listed: http://127\.0\.0\.1:\d+/nowhere does not exist"
+    ):
+        synchronise(f"{web.url}/nowhere", tmp_path / "copy")
+    assert sorted(files(tmp_path / "copy")) == ["m/1/model.onnx"]
+
+
 def test_a_link_to_nothing_is_not_copied_and_harms_nobody(web, tmp_path):
     put(web.folder, "m/1/model.onnx", b"m")
     (web.folder / "m/1/gone").symlink_to("nowhere")
