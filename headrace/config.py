@@ -93,7 +93,7 @@ class ServerConfig(_Frozen):
         "auto", description="Server processes; auto: one per usable core, rounded up."
     )
     model_control_mode: Literal["poll", "explicit", "none"] = Field(
-        "none", description="poll: follow the folders; explicit: only --load-model; none: load all at start."
+        "none", description="poll: follow the folders; explicit: --load-model, and on request; none: load all at start."
     )
     repository_poll_s: float = Field(
         15.0, gt=0, description="Time between two listings of a remote repository in poll mode; folders are watched."

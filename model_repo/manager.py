@@ -100,14 +100,6 @@ class Manager(Generic[S]):
                 log.warning("%s", problem)
         self._wake.set()
 
-    def retry(self, name: str) -> None:
-        """Forget the failures of a model, so that what failed is loaded again although its files are the same."""
-        for handle in list(self._instances.get(name, ())):
-            if handle.life.state is State.FAILED:
-                self._forget(handle)
-        self._unsettled[name] = None
-        self._wake.set()
-
     async def settled(self, name: str | None = None) -> None:
         """Wait until every wanted version is READY or FAILED and whatever may leave is gone; of one model or of all.
 
@@ -256,8 +248,15 @@ class Manager(Generic[S]):
         self._progress = asyncio.Event()
 
     async def _until_none(self, name: str | None, states: tuple[State, ...]) -> None:
-        while self._pending(name) or any(handle.life.state in states for handle in self._all(name)):
+        while self._pending(name) or self._last_in(states, name) is not None:
+            last = self._last_in(states, name)
             await self._progress.wait()
+            while last is not None and last.life.state in states:
+                await self._progress.wait()
+
+    def _last_in(self, states: tuple[State, ...], name: str | None) -> Handle[S] | None:
+        """The last one: loads end about in order, so who waits for it need not look through all at every change."""
+        return next((handle for handle in reversed(self._all(name)) if handle.life.state in states), None)
 
     def _pending(self, name: str | None) -> bool:
         if name is None:

@@ -1,6 +1,6 @@
-"""Triton's configuration file: `config.pbtxt` -> `Declared`.
+"""Triton's configuration, `config.pbtxt` or the JSON form that a load request may bring -> `Declared`.
 
-Receives the file's text from `scan`, hands back our configuration. Source: triton-inference-server/common
+Receives the text from `scan`, hands back our configuration. Source: triton-inference-server/common
 `protobuf/model_config.proto`, whose compiled form tritonclient ships, and the ONNX Runtime backend's README.
 
 1. Whatever is set and not in SUPPORTED is refused by its name, all of it in one sentence; nothing is ignored.
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
 from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2
 
@@ -71,6 +71,20 @@ def parse(text: str, where: str, name: str) -> Declared:
     except text_format.ParseError as error:
         what = str(error).removeprefix(f"{error.GetLine()}:{error.GetColumn()} : ")
         raise RepositoryError(f"{where}: line {error.GetLine()}: {what}") from None
+    return _declared(triton, where, name)
+
+
+def parse_json(text: str, where: str, name: str) -> Declared:
+    """The same from protobuf-JSON, as in the `config` parameter of a load request."""
+    triton = model_config_pb2.ModelConfig()
+    try:
+        json_format.Parse(text, triton)
+    except json_format.ParseError as error:
+        raise RepositoryError(f"{where}: {error}") from None
+    return _declared(triton, where, name)
+
+
+def _declared(triton: Any, where: str, name: str) -> Declared:
     if refused := list(dict.fromkeys(_refused(triton))):
         raise RepositoryError(f"{where}: not supported: {', '.join(refused)}")
     _check_identity(triton, where, name)

@@ -23,16 +23,20 @@ from headrace.errors import ConfigError, RepositoryError
 from headrace.models import ModelId
 from model_repo import config_yaml, pbtxt, versions
 from model_repo.declared import Declared
+from model_repo.override import AS_IT_IS, NONE, Override
 from model_repo.spec import VersionSpec, WantedSet
 
 MODEL_NAME = re.compile(r"\w[\w.+@=-]*( [\w.+@=-]+)*")
 """Letters and digits of any script, `_ . + @ = -` and single spaces between them; no leading dot."""
 NAME_CHARS = 128
+NAME_RULE = f"letters, digits, _ . + @ = -, {NAME_CHARS} at most"
 VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 NO_MODELS = ("lost+found",)
 """Folders that file systems, not people, put into a repository."""
 NOT_LOADED = "not loaded"
 """The reason of a model that nobody asked for: in the index, and no news."""
+NOT_THERE = "is not in the repository"
+"""The reason of a model that was asked for by name and has no folder."""
 TEXT_BYTES = 16 << 20
 """Largest label or configuration file that is read."""
 
@@ -74,45 +78,59 @@ class Scan:
         return tuple(problem for model in self.models.values() for problem in model.problems)
 
 
-def scan(repositories: Sequence[Path], names: Collection[str] | None = None) -> Scan:
+def scan(
+    repositories: Sequence[Path], names: Collection[str] | None = None, overrides: Mapping[str, Override] = NONE
+) -> Scan:
     """Read all repositories. With `names`, only those models; the others are listed as not loaded.
 
+    Of a model with an override, what that says counts instead of what the repository says; it need not be there.
     Raises RepositoryError if a repository itself cannot be read. Blocking: call it where that does no harm.
     """
     folders: dict[str, list[Path]] = {}
     for repository in dict.fromkeys(path.resolve() for path in repositories):
         for folder in _folders(repository):
             folders.setdefault(folder.name, []).append(folder)
+    for name, override in overrides.items():
+        if override.folder is not None:
+            folders[name] = [override.folder]
     models = {}
     for name in sorted(folders):
         shown = _printable(name)
-        models[shown] = _model(shown, folders[name], wanted=names is None or name in names)
+        if names is not None and name not in names:
+            models[shown] = _broken(shown, NOT_LOADED)
+        else:
+            models[shown] = _model(shown, folders[name], overrides.get(name, AS_IT_IS))
     for name in sorted(set(names or ()) - set(folders)):
-        models[_printable(name)] = _broken(_printable(name), "is not in the repository")
+        models[_printable(name)] = _broken(_printable(name), NOT_THERE)
     return Scan(models)
 
 
-def _model(name: str, folders: Sequence[Path], wanted: bool) -> ModelScan:
+def is_model_name(name: str) -> bool:
+    """Whether a model may be called so (NAME_RULE): nothing that could mean another folder is."""
+    return len(name) <= NAME_CHARS and MODEL_NAME.fullmatch(name) is not None
+
+
+def _model(name: str, folders: Sequence[Path], override: Override) -> ModelScan:
     if len(folders) > 1:
         return _broken(name, f"is in more than one repository: {', '.join(str(folder.parent) for folder in folders)}")
-    if not MODEL_NAME.fullmatch(folders[0].name) or len(folders[0].name) > NAME_CHARS:
-        return _broken(name, f"the folder's name is no model name: letters, digits, _ . + @ = -, {NAME_CHARS} at most")
-    if not wanted:
-        return _broken(name, NOT_LOADED)
+    if not is_model_name(folders[0].name):
+        return _broken(name, f"the folder's name is no model name: {NAME_RULE}")
     try:
-        return _read(name, folders[0])
+        return _read(name, folders[0], override)
     except (RepositoryError, ConfigError) as error:
         return _broken(name, str(error))
     except OSError as error:
         return _broken(name, _os_reason(error, folders[0]))
 
 
-def _read(name: str, folder: Path) -> ModelScan:
+def _read(name: str, folder: Path, override: Override) -> ModelScan:
     _check_inside(folder, folder.parent)
-    declared = _declared(name, folder)
+    declared = _declared(name, folder, override)
     config = declared.config
     labels = {output: _labels(folder, file) for output, file in sorted(config.labels.items())}
-    settings = repr((config.model_dump(exclude={"versions"}), labels, declared.inputs, declared.outputs))
+    settings = repr(
+        (config.model_dump(exclude={"versions"}), labels, declared.inputs, declared.outputs, override.serial)
+    )
     there = _versions(folder)
     if config.versions == ():
         raise RepositoryError("the configuration names no version to serve")
@@ -139,8 +157,10 @@ def _read(name: str, folder: Path) -> ModelScan:
     return ModelScan(tuple(specs[version] for version in versions.choose(config.versions, specs)), tuple(reported))
 
 
-def _declared(name: str, folder: Path) -> Declared:
-    """The model's configuration, from whichever file it has."""
+def _declared(name: str, folder: Path, override: Override) -> Declared:
+    """The model's configuration, from whichever file it has, unless the override brings one."""
+    if override.config:
+        return pbtxt.parse_json(override.config, "parameter config", name)
     yaml_file, pbtxt_file = folder / "config.yaml", folder / "config.pbtxt"
     has_yaml, has_pbtxt = _exists(yaml_file), _exists(pbtxt_file)
     if has_yaml and has_pbtxt:

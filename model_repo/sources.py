@@ -5,7 +5,7 @@ something new; the supervisor iterates and passes it on to every replica's `Mana
 in what they ask for and when they yield.
 
     none       everything, once
-    explicit   the named models, once (later ones come through the control plane)
+    explicit   the named models, once; others come and go through `explicit.Explicit`
     poll       everything, then whatever changed, for as long as it is iterated
 
 Only `poll` has a rule to keep, and it is pure: `settle`.
@@ -23,21 +23,21 @@ from typing import Literal, TypeAlias
 import watchfiles
 
 from headrace.errors import RepositoryError
-from model_repo.remote.remotes import Remotes
-from model_repo.scan import ModelScan, Scan, scan
+from model_repo.explicit import Explicit
+from model_repo.look import look
+from model_repo.remote.remotes import NO_REMOTES, Remotes
+from model_repo.scan import ModelScan, Scan
 
 log = logging.getLogger("headrace.model_repo")
 
-Source: TypeAlias = AsyncIterator[Scan]
+Source: TypeAlias = AsyncIterable[Scan]
 """What is wanted, again after every change."""
 Mode: TypeAlias = Literal["poll", "explicit", "none"]
 
-ALL = "*"
 SETTLE_S = 0.5
 """Two scans this far apart must be equal before a change counts: shorter than this, a copy may pause."""
 RESCAN_S = 15.0
 """Longest time between scans. Network file systems do not report what other machines change."""
-NO_REMOTES = Remotes((), Path())
 
 
 def source(
@@ -48,21 +48,15 @@ def source(
         case "none":
             return none(repositories, remotes)
         case "explicit":
-            return explicit(repositories, names, remotes)
+            return Explicit(repositories, names, remotes)
         case "poll":
             return poll(repositories, remotes=remotes)
 
 
 async def none(repositories: Sequence[Path], remotes: Remotes = NO_REMOTES) -> AsyncIterator[Scan]:
     """Everything that is there now. Raises RepositoryError if a repository cannot be read, as all sources do."""
-    yield await _look(repositories, remotes)
-
-
-async def explicit(
-    repositories: Sequence[Path], names: Collection[str], remotes: Remotes = NO_REMOTES
-) -> AsyncIterator[Scan]:
-    """The named models ("*": all) that are there now. A name that is not there is a problem in the scan."""
-    yield await _look(repositories, remotes, None if ALL in names else names)
+    await remotes.synchronise()
+    yield await look(repositories)
 
 
 async def poll(
@@ -80,24 +74,24 @@ async def poll(
     rescan_ms = round(rescan_s * 1e3)
     watch = watchfiles.awatch(*repositories, watch_filter=None, rust_timeout=rescan_ms, yield_on_timeout=True)
     async with remotes.followed(), contextlib.aclosing(watch) as hints:
-        async for found in follow(lambda: _scan(repositories), hints, lambda: asyncio.sleep(settle_s)):
+        async for found in follow(lambda: look(repositories), hints, lambda: asyncio.sleep(settle_s)):
             yield found
 
 
 async def follow(
-    look: Callable[[], Awaitable[Scan]], hints: AsyncIterable[object], pause: Callable[[], Awaitable[object]]
+    see: Callable[[], Awaitable[Scan]], hints: AsyncIterable[object], pause: Callable[[], Awaitable[object]]
 ) -> AsyncIterator[Scan]:
     """Look once, then at every hint, and after a `pause` again while anything still changes.
 
     What is there at the start is taken as it is: a start must not wait, and a copy that was under way settles later.
     A look that fails later leaves everything as it is: a mount that went away is no order to unload.
     """
-    published = last = await look()
+    published = last = await see()
     yield published
     async for _ in hints:
         while True:
             try:
-                now = await look()
+                now = await see()
             except RepositoryError as error:
                 log.warning("keeping what is loaded: %s", error)
                 break
@@ -127,14 +121,3 @@ def settle(published: Scan, last: Scan, now: Scan) -> Scan:
         if found is not None:
             models[name] = found
     return Scan(models)
-
-
-async def _look(repositories: Sequence[Path], remotes: Remotes, names: Collection[str] | None = None) -> Scan:
-    """What is there now, the remotes' newest state included."""
-    await remotes.synchronise()
-    return await _scan(repositories, names)
-
-
-async def _scan(repositories: Sequence[Path], names: Collection[str] | None = None) -> Scan:
-    # The one thread outside executor/: a slow disk must not stop the event loop, and a scan shares nothing.
-    return await asyncio.to_thread(scan, repositories, names)

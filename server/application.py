@@ -19,6 +19,7 @@ from server import logs
 from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
 from server.pool.application import ReplicaPlace
+from server.pool.channel import Settle
 from server.rest.app import make_app
 from server.rest.shortcut import ShortCut
 from server.rest.site import Site
@@ -51,7 +52,7 @@ class Application:
         metrics = PoolMetrics(self._statistics, place.board)
         self._site = Site(
             self._plane,
-            make_app(self._plane, self._statistics, metrics, ready, config.max_body_bytes),
+            make_app(self._plane, self._statistics, metrics, ready, place.editor, config.max_body_bytes),
             max_body_bytes=config.max_body_bytes,
             receive_timeout_s=config.receive_timeout_s,
             keep_alive_s=config.keep_alive_s,
@@ -60,6 +61,7 @@ class Application:
             self._plane,
             self._statistics,
             ready,
+            place.editor,
             max_body_bytes=config.max_body_bytes,
             keep_alive_s=config.keep_alive_s,
         )
@@ -70,7 +72,7 @@ class Application:
         """Reconcile models, follow the repository, look after connections: until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._models.run(), name="models")
-            tasks.create_task(self._follow_wanted(), name="wanted")
+            tasks.create_task(self._follow_wanted(tasks), name="wanted")
             tasks.create_task(self._sweep(), name="connections")
 
     async def load(self) -> None:
@@ -94,6 +96,7 @@ class Application:
         self._site.draining = True
         for connection in self._connections():
             connection.drain()
+        self._place.editor.end()
         asyncio.get_running_loop().call_later(LINGER_S, self._close_idle)
         async with asyncio.TaskGroup() as ends:
             ends.create_task(self._grpc.drain(grace_s), name="drain gRPC")
@@ -117,10 +120,17 @@ class Application:
             raise
         return servable
 
-    async def _follow_wanted(self) -> None:
-        async for scan in self._place.agreement.scans():
+    async def _follow_wanted(self, tasks: asyncio.TaskGroup) -> None:
+        agreement = self._place.agreement
+        async for scan in agreement.scans():
             self._models.want(scan.wanted, scan.problems)
             self._told.set()
+            for question in agreement.questions():
+                tasks.create_task(self._settle(question), name=f"settle {question.model}")
+
+    async def _settle(self, question: Settle) -> None:
+        await self._models.settled(question.model)
+        self._place.agreement.settled(question)
 
     # -- connections ------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from headrace.config import ServerConfig
 from headrace.errors import ServingError
 from model_repo import sources
 from model_repo.remote.remotes import Remotes
-from server import logs, preflight
+from server import logs, models, preflight
 from server.options import ENVIRONMENT, merge, misspelt, spelling, with_options
 from server.pool.run import run_pool
 from server.welcome import welcome
@@ -35,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Headrace serves ONNX models over REST and gRPC.",
 )
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

@@ -1,27 +1,43 @@
 """`/metrics` for Prometheus: the counters of all replicas, read and summed when they are scraped.
 
-Nothing is registered, incremented or locked per request; `prometheus_client` only writes the text.
+Nothing is registered, incremented or locked per request. The families of models are written by `exposition`, the few
+others by `prometheus_client`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from headrace import __version__, cell
 from headrace.counters import BUCKETS_S, COMPUTE_AT, QUEUE_AT, REQUEST_AT, ModelCounters
 from headrace.models import ModelId
+from server.exposition import Kind, head, histogram, labels, simple
 from server.pool.board import Board, State
 from server.statistics import REFUSALS, Statistics
 
-_MODEL = ["model", "version"]
 _ROWS = tuple(2**power for power in range(17))
+_BOUNDS = tuple(map(str, BUCKETS_S))  # writing 68,000 floats takes longer than all the rest of the line
+_CELLS: tuple[tuple[str, Kind, str, int], ...] = (
+    ("headrace_requests_total", "counter", "Requests answered with success.", cell.SUCCESSES),
+    ("headrace_rows_total", "counter", "Rows that were run.", cell.ROWS),
+    ("headrace_batches_total", "counter", "Batches that were run.", cell.BATCHES),
+    ("headrace_queue_rows", "gauge", "Rows waiting for their batch.", cell.QUEUE_ROWS),
+    ("headrace_requests_in_flight", "gauge", "Requests accepted and not yet answered.", cell.IN_FLIGHT),
+)
+_DURATIONS = (
+    ("headrace_request_seconds", "Time from decoded request to outputs.", REQUEST_AT, cell.SUCCESS_NS),
+    ("headrace_queue_seconds", "Time a request waited for its batch.", QUEUE_AT, cell.QUEUE_NS),
+    ("headrace_compute_seconds", "Time a batch ran on its executor.", COMPUTE_AT, None),
+)
 
 
 class PoolMetrics:
-    """A prometheus_client collector over the pool's counters and board."""
+    """The text over the pool's counters and board."""
 
     def __init__(self, statistics: Statistics, board: Board) -> None:
         self._statistics = statistics
@@ -29,15 +45,13 @@ class PoolMetrics:
 
     def text(self) -> bytes:
         """The exposition in Prometheus' text format."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return generate_latest(registry)
-
-    def collect(self) -> Iterable[Metric]:
-        """All families. Called by prometheus_client."""
         totals = self._statistics.totals()
         refusals = totals.pop(REFUSALS, None)
-        yield from _model_families(totals)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Families(list(self._pool_families(refusals))))
+        return "".join(_model_text(totals)).encode() + generate_latest(registry)
+
+    def _pool_families(self, refusals: ModelCounters | None) -> Iterator[Metric]:
         refused = CounterMetricFamily(
             "headrace_requests_refused",
             "Requests that named no ready model or could not be decoded.",
@@ -63,61 +77,36 @@ class PoolMetrics:
         yield build
 
 
-def _model_families(totals: dict[ModelId, ModelCounters]) -> Iterable[Metric]:
-    counters = {
-        "headrace_requests": ("Requests answered with success.", cell.SUCCESSES),
-        "headrace_rows": ("Rows that were run.", cell.ROWS),
-        "headrace_batches": ("Batches that were run.", cell.BATCHES),
-    }
-    for name, (help_text, at) in counters.items():
-        family = CounterMetricFamily(name, help_text, labels=_MODEL)
-        for id, counted in totals.items():
-            family.add_metric(_labels(id), counted.cells[at])
-        yield family
-    failures = CounterMetricFamily("headrace_request_failures", "Requests that failed.", labels=[*_MODEL, "reason"])
-    for id, counted in totals.items():
-        for slug, count in counted.failures().items():
-            failures.add_metric([*_labels(id), slug], count)
-    yield failures
-    gauges = {
-        "headrace_queue_rows": ("Rows waiting for their batch.", cell.QUEUE_ROWS),
-        "headrace_requests_in_flight": ("Requests accepted and not yet answered.", cell.IN_FLIGHT),
-    }
-    for name, (help_text, at) in gauges.items():
-        gauge = GaugeMetricFamily(name, help_text, labels=_MODEL)
-        for id, counted in totals.items():
-            gauge.add_metric(_labels(id), counted.cells[at])
-        yield gauge
-    histograms = {
-        "headrace_request_seconds": ("Time from decoded request to outputs.", REQUEST_AT, cell.SUCCESS_NS),
-        "headrace_queue_seconds": ("Time a request waited for its batch.", QUEUE_AT, cell.QUEUE_NS),
-        "headrace_compute_seconds": ("Time a batch ran on its executor.", COMPUTE_AT, None),
-    }
-    for name, (help_text, start, sum_cell) in histograms.items():
-        histogram = HistogramMetricFamily(name, help_text, labels=_MODEL)
-        for id, counted in totals.items():
-            total_ns = counted.cells[sum_cell] if sum_cell is not None else sum(row[3] for row in counted.batch_table())
-            buckets = _cumulative(BUCKETS_S, counted.histogram(start))
-            histogram.add_metric(_labels(id), buckets, total_ns / 1e9)
-        yield histogram
-    sizes = HistogramMetricFamily("headrace_batch_rows", "Rows per batch.", labels=_MODEL)
-    for id, counted in totals.items():
+@dataclass(frozen=True, slots=True, eq=False)  # a registry keeps it in a dictionary
+class _Families:
+    """What prometheus_client asks for families."""
+
+    families: list[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
+
+
+def _model_text(totals: dict[ModelId, ModelCounters]) -> Iterator[str]:
+    labelled = [(labels(model=id.name, version=str(id.version)), counted) for id, counted in totals.items()]
+    for name, kind, help_text, at in _CELLS:
+        yield simple(name, kind, help_text, [(each, counted.cells[at]) for each, counted in labelled])
+    failures = [
+        (f"{each},{labels(reason=slug)}", count)
+        for each, counted in labelled
+        for slug, count in counted.failures().items()
+    ]
+    yield simple("headrace_request_failures_total", "counter", "Requests that failed.", failures)
+    tables = [counted.batch_table() for _, counted in labelled]
+    for name, help_text, start, sum_cell in _DURATIONS:
+        yield head(name, "histogram", help_text)
+        for (each, counted), table in zip(labelled, tables, strict=True):
+            total_ns = counted.cells[sum_cell] if sum_cell is not None else sum(row[3] for row in table)
+            yield from histogram(name, _BOUNDS, counted.histogram(start), each, total_ns / 1e9)
+    yield head("headrace_batch_rows", "histogram", "Rows per batch.")
+    for (each, counted), table in zip(labelled, tables, strict=True):
         bounds = [bound for bound in _ROWS if bound < 2 * counted.max_batch_rows]
         counts = [0] * (len(bounds) + 1)
-        for rows, batches, *_ in counted.batch_table():
-            counts[next((at for at, bound in enumerate(bounds) if rows <= bound), len(bounds))] += batches
-        sizes.add_metric(_labels(id), _cumulative(bounds, counts), counted.cells[cell.ROWS])
-    yield sizes
-
-
-def _labels(id: ModelId) -> list[str]:
-    return [id.name, str(id.version)]
-
-
-def _cumulative(bounds: Iterable[float], counts: list[int]) -> list[tuple[str, float]]:
-    """prometheus_client's bucket form: (upper bound, how many at most that large), ending with +Inf."""
-    total, buckets = 0, []
-    for bound, count in zip([*map(str, bounds), "+Inf"], counts, strict=True):
-        total += count
-        buckets.append((bound, float(total)))
-    return buckets
+        for rows, batches, *_ in table:
+            counts[bisect_left(bounds, rows)] += batches
+        yield from histogram("headrace_batch_rows", list(map(str, bounds)), counts, each, counted.cells[cell.ROWS])

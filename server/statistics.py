@@ -1,19 +1,18 @@
-"""Where the counters live: a shared directory with one small file per replica, model version and batch limit.
+"""Where the counters live: a shared directory with a few files per replica, each with the counters of many models.
 
-Each replica maps and writes its own files; whoever is asked reads everyone's and adds them up. A replica that dies
-leaves its counts behind and the one that takes its place goes on from them (gauges start at zero again).
-File: `<model>/<replica>~<version>~<max_batch_rows>`, the cells of `headrace.counters` as native 64-bit integers. The
-model has a folder with its name in the repository too, so the name is no longer than a file system takes.
+Each replica maps and writes its own files, the sheets `<replica>~<number>`; whoever is asked reads everyone's and adds
+them up. A replica that dies leaves its counts behind and the one that takes its place goes on from them (gauges start
+at zero again). There is one record per model version and batch limit, also after the model was unloaded.
 """
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 
 from headrace.cell import GAUGES
-from headrace.counters import ModelCounters, cells_needed
+from headrace.counters import ModelCounters
 from headrace.models import ModelId
+from server.sheets import Sheet, records
 
 REFUSALS = ModelId("", 0)
 """Counts requests that never got as far as a loaded model."""
@@ -25,33 +24,50 @@ class Statistics:
     def __init__(self, directory: Path, replica: int) -> None:
         self._directory = directory
         self._replica = replica
+        self._sheets: list[Sheet] = []
+        self._mine: dict[tuple[ModelId, int], memoryview] = {}
 
     def open(self, model: ModelId, max_batch_rows: int) -> ModelCounters:
         """This replica's counters of one model version, continued if there are any."""
-        path = self._directory / model.name / f"{self._replica}~{model.version}~{max_batch_rows}"
-        path.parent.mkdir(exist_ok=True)
-        size = 8 * cells_needed(max_batch_rows)
-        with path.open("a+b") as file:
-            file.truncate(size)
-            cells = memoryview(mmap.mmap(file.fileno(), size)).cast("q")
-        for gauge in GAUGES:
-            cells[gauge] = 0
+        if not self._sheets:
+            self._take_over()
+        cells = self._mine.get((model, max_batch_rows))
+        if cells is None:
+            cells = self._mine[model, max_batch_rows] = self._add(model, max_batch_rows)
         return ModelCounters(max_batch_rows, cells)
 
     def totals(self) -> dict[ModelId, ModelCounters]:
         """The sums over all replicas, past ones included, by model version; `REFUSALS` among them."""
         sums: dict[ModelId, ModelCounters] = {}
-        for path in sorted(self._directory.rglob("*~*~*")):
-            _, version, rows = path.name.split("~")
-            model, max_batch_rows = ModelId(path.parent.relative_to(self._directory).name, int(version)), int(rows)
+        for path in self._directory.glob("*~*"):
             data = path.read_bytes()
-            if len(data) != 8 * cells_needed(max_batch_rows):
-                continue  # made this moment, not yet sized
-            total = sums.get(model)
-            if total is None or total.max_batch_rows < max_batch_rows:
-                total = sums[model] = _widened(total, max_batch_rows)
-            total.include(memoryview(data).cast("q"))
-        return sums
+            for model, max_batch_rows, cells in records(memoryview(data).cast("q")):
+                total = sums.get(model)
+                if total is None or total.max_batch_rows < max_batch_rows:
+                    total = sums[model] = _widened(total, max_batch_rows)
+                total.include(cells)
+        return dict(sorted(sums.items()))
+
+    def _take_over(self) -> None:
+        """Go on from what an earlier replica in this place has left."""
+        while (path := self._path(len(self._sheets))).exists():
+            self._sheets.append(Sheet.open(path))
+        for sheet in self._sheets:
+            for model, max_batch_rows, cells in sheet.records():
+                self._mine[model, max_batch_rows] = cells
+                for gauge in GAUGES:
+                    cells[gauge] = 0
+
+    def _add(self, model: ModelId, max_batch_rows: int) -> memoryview:
+        cells = self._sheets[-1].add(model, max_batch_rows) if self._sheets else None
+        if cells is None:
+            self._sheets.append(Sheet.create(self._path(len(self._sheets)), model, max_batch_rows))
+            cells = self._sheets[-1].add(model, max_batch_rows)
+        assert cells is not None
+        return cells
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"{self._replica}~{number}"
 
 
 def _widened(counters: ModelCounters | None, max_batch_rows: int) -> ModelCounters:

@@ -22,8 +22,15 @@ from server.dataplane import DataPlane
 from server.servable import Servable
 from server.statistics import Statistics
 
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
-"""What this server speaks beyond the core, by Triton's names. `model_repository` is the index for now."""
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "statistics",
+]
+"""What this server speaks beyond the core, by Triton's names."""
 
 _ON_CPU = ("CPUExecutionProvider", "OpenVINOExecutionProvider")
 _TYPES = {datatype: f"TYPE_{datatype.value}" for datatype in Datatype} | {Datatype.BYTES: "TYPE_STRING"}
@@ -143,7 +150,7 @@ def model_ready(plane: DataPlane, name: str, version: str) -> bool:
     ready = plane.models.ready_versions(name)
     if ready and (not version or number(version) in ready):
         return True
-    rows = [row for row in plane.models.index() if row.name == name]
+    rows = plane.models.index(name)
     if not rows or (version and all(row.version not in ("", str(number(version))) for row in rows)):
         raise ModelNotFound(f"model {name[:100]!r}{f' version {version[:20]}' if version else ''} is not found")
     return False

@@ -21,12 +21,15 @@ from server.check import RequestCheck
 from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
 from server.pool.board import Board
+from server.pool.editor import Editor
 from server.rest.app import make_app
 from server.rest.shortcut import ShortCut
 from server.rest.site import Site
 from server.servable import Servable
 from server.statistics import REFUSALS, Statistics
 
+NO_SUPERVISOR = None
+"""In mode none nobody is asked to load anything."""
 ROWS = 8
 QUEUE_ROWS = 16
 
@@ -149,7 +152,12 @@ class Front:
         self.plane = plane
         self.lost = 0
         app = make_app(
-            plane.data, plane.statistics, PoolMetrics(plane.statistics, board), lambda: self.ready, max_body_bytes
+            plane.data,
+            plane.statistics,
+            PoolMetrics(plane.statistics, board),
+            lambda: self.ready,
+            Editor("none", directory, NO_SUPERVISOR),
+            max_body_bytes,
         )
         self.site = Site(
             plane.data,

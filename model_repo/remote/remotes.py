@@ -64,6 +64,10 @@ class Remotes:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+NO_REMOTES = Remotes((), Path())
+"""Where all repositories are folders."""
+
+
 class _Remote:
     """One mirror, what it said last, and its turn: only one synchronises at a time."""
 

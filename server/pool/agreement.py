@@ -17,7 +17,7 @@ from model_repo.scan import Scan
 from model_repo.spec import VersionSpec
 from server.pool import wanted
 from server.pool.ballots import LoadKey
-from server.pool.channel import Message, Verdict, Vote, Wanted
+from server.pool.channel import Message, Settle, Settled, Verdict, Vote, Wanted
 
 _log = logging.getLogger("headrace.pool")
 
@@ -35,15 +35,19 @@ class Agreement:
         self._directory = directory
         self._send = send
         self._news = asyncio.Event()
+        self._questions: list[Settle] = []
         self._wanted: frozenset[LoadKey] = frozenset()
         self._waiting: dict[LoadKey, asyncio.Future[str]] = {}
         self._ended = False
 
-    def heard(self, message: Wanted | Verdict) -> None:
+    def heard(self, message: Wanted | Verdict | Settle) -> None:
         """The supervisor says so."""
         match message:
             case Wanted():
                 self._news.set()
+            case Settle():
+                self._questions.append(message)
+                self._news.set()  # what it asks about may not have been read yet
             case Verdict(model, version, fingerprint, reason):
                 self._settle((model, version, fingerprint), reason)
 
@@ -63,6 +67,15 @@ class Agreement:
             for load in self._waiting.keys() - self._wanted:
                 self._settle(load, _SUPERSEDED)
             yield scan
+
+    def questions(self) -> list[Settle]:
+        """What the supervisor wants to know about what `scans` just gave: each is to be answered with `settled`."""
+        questions, self._questions = self._questions, []
+        return questions
+
+    def settled(self, question: Settle) -> None:
+        """Of that model all is as it is wanted."""
+        self._send(Settled(question.number))
 
     async def publish(self, spec: VersionSpec) -> None:
         """This replica has prepared `spec`: return when all have. Raises LoadFailed if they will not."""

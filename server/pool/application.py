@@ -16,12 +16,13 @@ from typing import Protocol
 from headrace.config import ServerConfig
 from server.pool.agreement import Agreement
 from server.pool.board import Board
+from server.pool.editor import Editor
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPlace:
     """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it;
-    `agreement` tells what is wanted, and when a load may be published.
+    `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise.
     """
 
     index: int
@@ -32,6 +33,7 @@ class ReplicaPlace:
     board: Board
     counters: Path
     agreement: Agreement
+    editor: Editor
 
     def connection_closed(self) -> None:
         """Every protocol from `ReplicaApplication.connection` calls this once, in its `connection_lost`.

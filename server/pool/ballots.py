@@ -30,13 +30,20 @@ class Ballots:
         self._wanted: frozenset[LoadKey] = frozenset()
         self._open: dict[LoadKey, dict[int, str]] = {}
         self._decided: dict[LoadKey, str] = {}
+        self._voted: list[LoadKey] = []  # since the last count
+        self._voters: frozenset[int] = frozenset()  # of the last count
 
     def vote(self, load: LoadKey, replica: int, reason: str) -> str | None:
         """Cast a vote; the verdict, if there was one before. A vote on what is not wanted any more is no vote."""
         known = self._decided.get(load)
         if known is None and load in self._wanted:
             self._open.setdefault(load, {})[replica] = reason
+            self._voted.append(load)
         return known
+
+    def verdict(self, load: LoadKey) -> str | None:
+        """What was decided on it; None as long as nothing is."""
+        return self._decided.get(load)
 
     def leave(self, replica: int) -> None:
         """Its process has ended: what it had prepared is gone, and so are its votes."""
@@ -50,8 +57,14 @@ class Ballots:
         self._decided = {load: reason for load, reason in self._decided.items() if load in wanted}
 
     def count(self, voters: Collection[int]) -> Iterator[tuple[LoadKey, str, list[int]]]:
-        """What is decided now that was not before: load, verdict, and the replicas that have voted."""
-        for load, votes in list(self._open.items()):
+        """What is decided now that was not before: load, verdict, and the replicas that have voted.
+
+        While the voters are the same only loads with a new vote are looked at: a thousand may be open.
+        """
+        looked_at = list(dict.fromkeys(self._voted) if self._voters == frozenset(voters) else self._open)
+        self._voted, self._voters = [], frozenset(voters)
+        for load in looked_at:
+            votes = self._open.get(load, {})
             reason = verdict(votes, voters)
             if reason is not None:
                 self._decided[load] = reason

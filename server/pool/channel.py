@@ -1,7 +1,7 @@
 """The control channel between supervisor and replica: one JSON message per line over a socketpair.
 
-    supervisor  -- Boot, Wanted, Verdict, then Drain -->           replica
-                <-- Vote, Ready or Failed, Draining --
+    supervisor  -- Boot, Wanted, Verdict, Settle, Edited, then Drain -->    replica
+                <-- Vote, Settled, Edit, Ready or Failed, Draining --
 
 Invariants: 1. The end of the stream means that the peer is gone; there is no other heartbeat. 2. A line is at most
 `MAX_LINE` bytes and no more than that may wait to be written; whoever breaks either rule is treated as gone.
@@ -55,6 +55,40 @@ class Vote(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class Settle(msgspec.Struct, frozen=True, tag=True):
+    """Say `Settled` with this number as soon as of `model` all is as what is wanted now would have it."""
+
+    number: int
+    model: str
+
+
+class Settled(msgspec.Struct, frozen=True, tag=True):
+    """It is."""
+
+    number: int
+
+
+class Edit(msgspec.Struct, frozen=True, tag=True):
+    """A client of this replica wants `model` loaded or unloaded: answer with `Edited` and this serial.
+
+    `config` and `folder` are the load's `Override`; "" where there is none.
+    """
+
+    serial: int
+    load: bool
+    model: str
+    config: str
+    folder: str
+
+
+class Edited(msgspec.Struct, frozen=True, tag=True):
+    """It is so on all replicas; or not, for a `reason`, of which `found` tells whether there is such a model."""
+
+    serial: int
+    reason: str
+    found: bool
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Take no more connections, answer what was accepted, end."""
 
@@ -73,7 +107,7 @@ class Draining(msgspec.Struct, frozen=True, tag=True):
     """The replica listened and drains now, ordered or because it got SIGTERM itself."""
 
 
-Message = Boot | Wanted | Verdict | Vote | Drain | Ready | Failed | Draining
+Message = Boot | Wanted | Verdict | Vote | Settle | Settled | Edit | Edited | Drain | Ready | Failed | Draining
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headrace.errors import RepositoryError
-from model_repo.scan import Scan
+from model_repo.scan import NOT_LOADED, ModelScan, Scan
 from model_repo.sources import Source
 from server.pool import wanted
 from server.pool.ballots import Ballots, LoadKey
@@ -24,6 +24,8 @@ from server.pool.channel import Verdict, Vote, Wanted
 from server.pool.child import Child
 from server.pool.events import Event, Found, NothingFound
 from server.pool.place import Place
+
+_UNLOADED = "it was unloaded by another request meanwhile"
 
 _log = logging.getLogger("headrace.pool")
 
@@ -45,12 +47,13 @@ class Control:
         self._board = board
         self._places = places
         self._ballots = Ballots()
+        self._scan = Scan({})
         self._known = False
 
     def want(self, scan: Scan) -> None:
         """From now on this is wanted."""
         wanted.write(self._directory, scan)
-        self._known = True
+        self._scan, self._known = scan, True
         self._ballots.want({(id.name, id.version, spec.fingerprint) for id, spec in scan.wanted.items()})
         for place in self._places:
             if place.child is not None:
@@ -77,7 +80,7 @@ class Control:
 
     def count(self) -> None:
         """To be called whenever those that may vote have become fewer."""
-        for load, reason, voted in self._ballots.count(self._voters()):
+        for load, reason, voted in self._ballots.count(self.voters()):
             if reason:
                 _log.warning("%s/%d is not published: %s", load[0], load[1], reason)
             self._announce(load, reason, voted)
@@ -87,7 +90,17 @@ class Control:
             if place.index in voted and place.child is not None:
                 place.child.tell(Verdict(*load, reason))
 
-    def _voters(self) -> set[int]:
+    def complaint(self, name: str) -> str:
+        """Why the model is not all that is wanted of it, once it has settled; "" if it is."""
+        model = self._scan.models.get(name, ModelScan())
+        reasons = [_UNLOADED if problem.reason == NOT_LOADED else str(problem) for problem in model.problems]
+        for spec in model.versions:
+            if reason := self._ballots.verdict((name, spec.id.version, spec.fingerprint)):
+                reasons.append(f"{spec.id}: {reason}")
+        return "; ".join(reasons)
+
+    def voters(self) -> set[int]:
+        """The replicas without which nothing is published."""
         starting = not self._board.pool_ready()
         states = {place.index: self._board.state(place.index) for place in self._places if place.child is not None}
         return {

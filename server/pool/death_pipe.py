@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import threading
 from pathlib import Path
 from typing import NoReturn
 
+from server.pool.directory import remove
 from server.pool.exit_codes import ExitCode
 
 
@@ -31,5 +31,5 @@ def _watch(control_fd: int, directory: Path) -> None:
 
 def end_as_orphan(directory: Path) -> NoReturn:
     """End at once and remove the pool's directory, which the supervisor can no longer do."""
-    shutil.rmtree(directory, ignore_errors=True)
+    remove(directory)
     os._exit(ExitCode.PARENT_GONE)

@@ -25,13 +25,25 @@ def counters_in(directory: Path) -> Path:
     return directory / "counters"
 
 
+def models_in(directory: Path) -> Path:
+    """Where models are put that come with load requests: never in memory, which they would fill twice."""
+    return directory / "models"
+
+
 @contextmanager
 def private_directory() -> Iterator[Path]:
-    """A new directory that only this user may read, with an empty folder for the counters."""
+    """A new directory that only this user may read, with empty folders for the counters and for models."""
     in_memory = _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK)
     directory = Path(tempfile.mkdtemp(prefix="headrace-", dir=_SHARED_MEMORY if in_memory else None))
     try:
         counters_in(directory).mkdir()
+        models_in(directory).symlink_to(tempfile.mkdtemp(prefix="headrace-models-"))
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        remove(directory)
+
+
+def remove(directory: Path) -> None:
+    """Remove all of it, as far as that is possible."""
+    shutil.rmtree(models_in(directory).resolve(), ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)

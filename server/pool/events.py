@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model_repo.scan import Scan
-from server.pool.channel import Message
+from server.pool.channel import Edit, Message
 from server.pool.child import Child
 from server.pool.place import Place
 
@@ -21,6 +21,15 @@ class Signalled:
 class Found:
     """The source of the wanted set has looked, and something is new."""
 
+    scan: Scan
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An edit of a client: what is wanted with it."""
+
+    child: Child
+    edit: Edit
     scan: Scan
 
 
@@ -69,4 +78,4 @@ class GraceOver:
     """Replicas that have not drained by now never will."""
 
 
-Event = Signalled | Found | NothingFound | Said | Ended | RestartDue | StandbyDue | StragglersDue | GraceOver
+Event = Signalled | Found | Made | NothingFound | Said | Ended | RestartDue | StandbyDue | StragglersDue | GraceOver

@@ -28,9 +28,10 @@ from headrace.errors import ServingError
 from server.pool.agreement import Agreement
 from server.pool.application import ReplicaApplication, ReplicaPlace
 from server.pool.board import Board
-from server.pool.channel import Boot, Channel, Drain, Draining, Failed, Ready, Verdict, Wanted
+from server.pool.channel import Boot, Channel, Drain, Draining, Edited, Failed, Ready, Settle, Verdict, Wanted
 from server.pool.death_pipe import end_as_orphan
-from server.pool.directory import board_in, counters_in
+from server.pool.directory import board_in, counters_in, models_in
+from server.pool.editor import Editor
 from server.pool.exit_codes import ExitCode
 from server.pool.listener import Listener
 
@@ -87,6 +88,7 @@ class Replica:
         self._config = ServerConfig.model_validate_json(boot.config)
         board = Board.open(board_in(directory))
         self._agreement = Agreement(directory, channel.send)
+        self._editor = Editor(self._config.model_control_mode, models_in(directory).resolve(), channel.send)
         place = ReplicaPlace(
             index=boot.index,
             replicas=boot.replicas,
@@ -96,6 +98,7 @@ class Replica:
             board=board,
             counters=counters_in(directory),
             agreement=self._agreement,
+            editor=self._editor,
         )
         self._directory = directory
         self._first = boot.generation == 1
@@ -163,8 +166,10 @@ class Replica:
             match message:
                 case Drain():
                     self._draining.set()
-                case Wanted() | Verdict():
+                case Wanted() | Verdict() | Settle():
                     self._agreement.heard(message)
+                case Edited():
+                    self._editor.heard(message)
                 case _:
                     raise AssertionError(f"expected an order, got {message}")
         end_as_orphan(self._directory)

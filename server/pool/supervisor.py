@@ -21,15 +21,17 @@ from pathlib import Path
 from headrace.config import ServerConfig
 from model_repo.sources import Source
 from server.pool.board import Board, State
-from server.pool.channel import Boot, Draining, Failed, Message, Ready, Vote
+from server.pool.channel import Boot, Draining, Edit, Failed, Message, Ready, Settled, Vote
 from server.pool.child import Child, how_it_ended
 from server.pool.control import Control, follow
 from server.pool.directory import board_in, private_directory
+from server.pool.edits import Edits
 from server.pool.events import (
     Ended,
     Event,
     Found,
     GraceOver,
+    Made,
     NothingFound,
     RestartDue,
     Said,
@@ -91,6 +93,7 @@ class Supervisor:
             self._directory: Path = stack.enter_context(private_directory())
             self._board = Board.create(board_in(self._directory), len(self._places))
             self._control = Control(self._directory, self._board, self._places)
+            self._edits = Edits(self._source, self._control, self._places, self._events.put_nowait)
             _log.info(
                 "listening on %s: REST port %d, gRPC port %d; starting replicas: %d",
                 *(config.host, self._http_port, self._grpc_port, len(self._places)),
@@ -116,6 +119,9 @@ class Supervisor:
                 self._signalled(name)
             case Found(scan):
                 self._control.want(scan)
+            case Made(child, edit, scan):
+                self._control.want(scan)
+                self._edits.made(child, edit)
             case NothingFound(reason):
                 self._give_up(ExitCode.BOOT_FAILED, f"cannot boot: {reason}")
             case Said(child, message):
@@ -171,6 +177,10 @@ class Supervisor:
         match message:
             case Vote() if place:
                 self._control.vote(place, message)
+            case Settled(number) if place:
+                self._edits.settled(place, number)
+            case Edit() if place:
+                self._followers.create_task(self._edits.begin(child, message), name=f"edit {message.model}")
             case Failed(reason) if place:
                 place.failure = reason
             case Failed(reason):
@@ -180,6 +190,7 @@ class Supervisor:
             case Draining() if place and self._board.state(place.index) in {State.STARTING, State.READY}:
                 self._board.advance(place.index, State.DRAINING)
                 self._control.count()
+                self._edits.left(place)
                 self._out_of_the_way(child)
 
     def _became_ready(self, place: Place) -> None:
@@ -207,6 +218,7 @@ class Supervisor:
         reason = place.failure or how_it_ended(code)
         self._board.advance(place.index, State.DEAD)
         self._control.left(place)
+        self._edits.left(place)
         if not self._stopping:
             self._lost(place, code, reason)
         elif served and code != ExitCode.DRAINED and not self._killing:

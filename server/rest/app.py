@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
@@ -19,19 +18,21 @@ from starlette.responses import RedirectResponse
 from starlette.types import Receive
 
 from headrace import __version__
-from headrace.errors import BadRequest, Cancelled, NotSupported, ServingError
+from headrace.errors import Cancelled, NotSupported, ServingError
 from headrace.requests import InferRequest, InferResponse
 from server import v2
 from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
+from server.pool.editor import Editor
 from server.rest.answers import Reply, read, refusal, reply, too_large
+from server.rest.body import whole_body
 from server.rest.head import read_head
+from server.rest.json_response import Json
 from server.rest.openapi import INFER_DOC, describe_errors
+from server.rest.repository import repository_routes
 from server.statistics import Statistics
 
 NOT_YET = (
-    ("POST", "/v2/repository/models/{model}/load", "loading models over the API"),
-    ("POST", "/v2/repository/models/{model}/unload", "unloading models over the API"),
     ("POST", "/v2/models/{model}/generate", "generate"),
     ("POST", "/v2/models/{model}/generate_stream", "generate_stream"),
     ("POST", "/v2/models/{model}/versions/{version}/generate", "generate"),
@@ -53,18 +54,13 @@ MODEL = Path(description="Name of the model.")
 VERSION = Path(description="Version number; without it the highest one that is ready answers.")
 
 
-class Json(Response):
-    """A response from anything orjson writes."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        """The body."""
-        return orjson.dumps(content)
-
-
 def make_app(
-    plane: DataPlane, statistics: Statistics, metrics: PoolMetrics, ready: Callable[[], bool], max_body_bytes: int
+    plane: DataPlane,
+    statistics: Statistics,
+    metrics: PoolMetrics,
+    ready: Callable[[], bool],
+    editor: Editor,
+    max_body_bytes: int,
 ) -> FastAPI:
     """The application over one data plane. `ready` says whether the pool is."""
     app = FastAPIOffline(  # FastAPI's own page takes its scripts from the Internet, where servers often have none
@@ -119,10 +115,7 @@ def make_app(
     async def model_statistics(model: str = MODEL, version: str = "") -> Response:
         return Json(v2.statistics(plane, statistics, model, version))
 
-    @app.post("/v2/repository/index", tags=["repository"], summary="Every model version and its state")
-    @app.post("/v2/repository/{repository}/index", tags=["repository"], include_in_schema=False)
-    async def repository_index(request: Request, repository: str = "") -> Response:
-        return Json(v2.repository_index(plane, ready=_ready_only(await _body(request.receive, 1 << 16))))
+    app.include_router(repository_routes(plane, editor, max_body_bytes))
 
     @app.post("/v2/models/{model}/infer", tags=["inference"], summary="Inference", openapi_extra=INFER_DOC)
     @app.post(
@@ -139,7 +132,7 @@ def make_app(
             head = read_head(request.scope["headers"])
             if (head.content_length or 0) > max_body_bytes:
                 raise too_large(f"has {head.content_length} bytes", max_body_bytes)
-            body = await _body(request.receive, max_body_bytes)
+            body = await whole_body(request.receive, max_body_bytes)
             wanted = read(plane, model, version, head, body, max_body_bytes)
         except Exception as error:
             plane.refused(error)
@@ -194,23 +187,6 @@ def _response(answer: Reply) -> Response:
     return response
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is longer than `limit`, Cancelled if the client goes away."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Cancelled("the client went away")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise too_large("is longer", limit)
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            return b"".join(chunks)
-
-
 async def _unless_gone(plane: DataPlane, request: InferRequest, receive: Receive) -> InferResponse:
     """The answer; if the client goes away first, the request is cancelled and Cancelled is raised."""
 
@@ -229,17 +205,3 @@ async def _unless_gone(plane: DataPlane, request: InferRequest, receive: Receive
         watch.cancel()
         answer.cancel()
         await asyncio.gather(answer, watch, return_exceptions=True)
-
-
-def _ready_only(body: bytes) -> bool:
-    """The `ready` of a repository index request, whose body may be empty."""
-    if not body.strip():
-        return False
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body of an index request is empty or JSON: {error}") from None
-    ready = document.get("ready", False) if isinstance(document, dict) else None
-    if not isinstance(ready, bool):
-        raise BadRequest('the body of an index request is {"ready": true or false}, or empty')
-    return ready

@@ -83,7 +83,7 @@ def recall(data: bytes) -> InferRequest | None:
 def learn(data: bytes, message: Message, request: InferRequest) -> None:
     """Remember the form of `data`, which has just been decoded as `message` and `request`, if it is one."""
     raws = message.raw_input_contents
-    openings = [_RAW_INPUT + _varint(len(raw)) for raw in raws]
+    openings = [_RAW_INPUT + varint(len(raw)) for raw in raws]
     tail = sum(map(len, openings)) + sum(map(len, raws))
     head = data[: len(data) - tail]
     key = _key(data)
@@ -129,11 +129,12 @@ def written(response: InferResponse) -> bytes:
     pieces = [head]
     for array in response.outputs.values():
         raw = to_raw(array)
-        pieces += (_RAW_OUTPUT, _varint(len(raw)), raw)
+        pieces += (_RAW_OUTPUT, varint(len(raw)), raw)
     return b"".join(pieces)
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """`number`, 7 bits a byte, the lowest first."""
     if number < 1 << 7:
         return bytes((number,))
     encoded = bytearray()

@@ -14,6 +14,7 @@ import grpc
 
 from headrace.errors import ConfigError
 from server.dataplane import DataPlane
+from server.pool.editor import Editor
 from server.rpc import health, servicer
 from server.rpc.calls import Streaming, Unary, parsed
 from server.rpc.codec import Message
@@ -31,11 +32,12 @@ class GrpcFront:
         dataplane: DataPlane,
         statistics: Statistics,
         ready: Callable[[], bool],
+        editor: Editor,
         *,
         max_body_bytes: int,
         keep_alive_s: float,
     ) -> None:
-        self._servicer = servicer.Servicer(dataplane, statistics, ready)
+        self._servicer = servicer.Servicer(dataplane, statistics, ready, editor)
         self._health = health.Health(ready)
         self._options = _options(max_body_bytes, keep_alive_s)
         self._server: Any = None  # a grpc.aio.Server once started

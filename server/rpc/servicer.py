@@ -17,23 +17,24 @@ from headrace.errors import ModelNotFound, NotSupported, ServingError
 from headrace.requests import InferRequest, InferResponse
 from server import v2
 from server.dataplane import DataPlane
+from server.load_request import read_load, read_unload
+from server.pool.editor import Editor
 from server.rpc import forms
 from server.rpc.calls import Remaining, Streaming, Unary, of_messages
 from server.rpc.codec import Message, decode, encode
+from server.rpc.forms import varint
+from server.rpc.parameters import decode_parameters
 from server.rpc.stream import Streams
 from server.statistics import Statistics
 
 NAME = "inference.GRPCInferenceService"
 
-_NO_CONTROL = "this server does not load or unload models over gRPC: it serves what its model repository holds"
 _NO_SHARED_MEMORY = (
     "this server has no shared memory regions: send tensors in the message, raw_input_contents is fastest"
 )
 _NO_TRACING = "this server has no request tracing"
 _NO_LOG_SETTINGS = "this server's logging is set when it starts (log_level, log_format), not while it runs"
 _NOT_SUPPORTED = {
-    "RepositoryModelLoad": _NO_CONTROL,
-    "RepositoryModelUnload": _NO_CONTROL,
     "SystemSharedMemoryStatus": _NO_SHARED_MEMORY,
     "SystemSharedMemoryRegister": _NO_SHARED_MEMORY,
     "SystemSharedMemoryUnregister": _NO_SHARED_MEMORY,
@@ -48,10 +49,11 @@ _NOT_SUPPORTED = {
 class Servicer:
     """`methods` is the service. `ready` tells whether the whole server takes requests."""
 
-    def __init__(self, dataplane: DataPlane, statistics: Statistics, ready: Callable[[], bool]) -> None:
+    def __init__(self, dataplane: DataPlane, statistics: Statistics, ready: Callable[[], bool], editor: Editor) -> None:
         self._dataplane = dataplane
         self._statistics = statistics
         self._ready = ready
+        self._editor = editor
         self._streams = Streams(self._infer_message)
         self.methods: dict[str, Unary | Streaming] = {
             "ModelInfer": Unary(self._read, self._infer, forms.written),
@@ -64,6 +66,8 @@ class Servicer:
             "ModelConfig": of_messages(pb.ModelConfigRequest, self._model_config),
             "ModelStatistics": of_messages(pb.ModelStatisticsRequest, self._model_statistics),
             "RepositoryIndex": of_messages(pb.RepositoryIndexRequest, self._repository_index),
+            "RepositoryModelLoad": of_messages(pb.RepositoryModelLoadRequest, self._repository_model_load),
+            "RepositoryModelUnload": of_messages(pb.RepositoryModelUnloadRequest, self._repository_model_unload),
         }
         for name, why in _NOT_SUPPORTED.items():
             self.methods[name] = of_messages(getattr(pb, f"{name}Request"), _refusal(f"{name} is not supported: {why}"))
@@ -123,6 +127,27 @@ class Servicer:
     async def _repository_index(self, message: Message, remaining: Remaining) -> Message:
         rows = v2.repository_index(self._dataplane, ready=message.ready)
         return ParseDict({"models": rows}, pb.RepositoryIndexResponse())
+
+    async def _repository_model_load(self, message: Message, remaining: Remaining) -> Message:
+        config, files = read_load(decode_parameters(message.parameters))
+        await self._editor.load(_named(message), config, files)
+        return pb.RepositoryModelLoadResponse.FromString(_kserve_outcome(message))
+
+    async def _repository_model_unload(self, message: Message, remaining: Remaining) -> Message:
+        read_unload(decode_parameters(message.parameters))
+        await self._editor.unload(_named(message))
+        return pb.RepositoryModelUnloadResponse.FromString(_kserve_outcome(message))
+
+
+def _named(message: Message) -> str:
+    """The model that a load or unload is about. KServe's messages have its name where Triton's have a repository's."""
+    return str(message.model_name or message.repository_name)
+
+
+def _kserve_outcome(message: Message) -> bytes:
+    """What KServe's response says: `model_name` (field 1) and that it is done (field 2). Triton's has no fields."""
+    name = _named(message).encode()
+    return b"" if message.model_name else b"\x0a%b%b\x10\x01" % (varint(len(name)), name)
 
 
 def _refusal(sentence: str) -> Any:

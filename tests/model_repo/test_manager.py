@@ -5,10 +5,12 @@ import pytest
 from model_repo_fakes import PuppetLoader, idle, running, want
 
 from headrace.errors import LoadFailed, ModelNotFound, ModelNotReady
+from model_repo.actions import next_action
 from model_repo.handle import Handle
 from model_repo.index import IndexRow
 from model_repo.manager import Manager
 from model_repo.scan import NOT_LOADED, Problem
+from model_repo.states import Lifecycle
 
 
 def ready(manager):
@@ -190,22 +192,6 @@ def test_failed_new_version_leaves_the_old_version_serving():
             manager.want(want("m/2b"))
             await manager.settled()
             assert ready(manager) == ["m/2b"]
-
-    asyncio.run(main())
-
-
-def test_retry_loads_again_what_failed_with_the_same_files():
-    async def main():
-        loader = PuppetLoader(automatic=True)
-        loader.failing["m/1a"] = LoadFailed("out of memory")
-        async with running(loader) as manager:
-            manager.want(want("m/1 n/1"))
-            await manager.settled()
-            del loader.failing["m/1a"]
-            manager.retry("m")
-            await manager.settled("m")
-            assert ready(manager) == ["m/1a", "n/1a"]
-            assert loader.started == ["m/1a", "n/1a", "m/1a"]
 
     asyncio.run(main())
 
@@ -470,3 +456,41 @@ def test_a_claim_released_twice_is_a_bug():
                 handle.release()
 
     asyncio.run(main())
+
+
+class CountingLifecycle(Lifecycle):
+    reads = 0
+
+    @property
+    def state(self):
+        CountingLifecycle.reads += 1
+        return self._state
+
+    @state.setter
+    def state(self, to):
+        self._state = to
+
+
+def test_loading_many_models_is_work_for_each_and_not_for_each_pair(monkeypatch):
+    """While someone waits for all of them, and each change wakes whoever waits."""
+    count, asked = 300, []
+    monkeypatch.setattr("model_repo.manager.next_action", lambda *given: asked.append(given) or next_action(*given))
+    monkeypatch.setattr("model_repo.handle.Lifecycle", CountingLifecycle)
+    monkeypatch.setattr(CountingLifecycle, "reads", 0)
+
+    async def main():
+        loader = PuppetLoader()
+        async with running(loader) as manager:
+            manager.want(want(" ".join(f"m{number:03d}/1" for number in range(count))))
+            await idle()
+            waiting = [asyncio.ensure_future(wait()) for wait in (manager.loaded, manager.settled)]
+            for tag in list(loader.started):
+                await idle()
+                loader.finish(tag)
+            await asyncio.gather(*waiting)
+            assert len(ready(manager)) == count
+
+    asyncio.run(main())
+    assert len(asked) <= 3 * count
+    assert max(len(instances) for _, instances in asked) == 1
+    assert CountingLifecycle.reads <= 40 * count

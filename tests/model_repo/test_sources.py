@@ -5,8 +5,9 @@ import pytest
 
 from headrace.errors import RepositoryError
 from model_repo import sources
+from model_repo.explicit import Explicit
 from model_repo.scan import ModelScan, Problem, Scan
-from model_repo.sources import explicit, follow, none, poll, settle
+from model_repo.sources import follow, none, poll, settle
 
 
 def found(**models):
@@ -115,9 +116,9 @@ def test_none_and_explicit_look_once(tmp_path):
         return [str(id) for id in only.wanted], [(problem.name, problem.reason) for problem in only.problems]
 
     assert asyncio.run(main(none([tmp_path]))) == (["a/1", "b/1"], [])
-    assert asyncio.run(main(explicit([tmp_path], ["*"]))) == (["a/1", "b/1"], [])
-    assert asyncio.run(main(explicit([tmp_path], []))) == ([], [("a", "not loaded"), ("b", "not loaded")])
-    assert asyncio.run(main(explicit([tmp_path], ["b", "c"]))) == (
+    assert asyncio.run(main(Explicit([tmp_path], ["*"]))) == (["a/1", "b/1"], [])
+    assert asyncio.run(main(Explicit([tmp_path], []))) == ([], [("a", "not loaded"), ("b", "not loaded")])
+    assert asyncio.run(main(Explicit([tmp_path], ["b", "c"]))) == (
         ["b/1"],
         [("a", "not loaded"), ("c", "is not in the repository")],
     )

@@ -3,7 +3,6 @@
 import pytest
 
 from headrace import cell
-from headrace.counters import cells_needed
 from headrace.models import ModelId
 from server.statistics import REFUSALS, Statistics
 
@@ -78,7 +77,50 @@ def test_refusals_are_counted_beside_the_models(replica):
 
 
 def test_file_that_is_being_made_is_passed_over(replica, tmp_path):
-    (tmp_path / "half").mkdir()
-    (tmp_path / "half/0~1~4").write_bytes(bytes(8 * cells_needed(4) - 8))
-    replica(1).open(ModelId("half", 1), 4).succeeded(1)
-    assert replica(0).totals()[ModelId("half", 1)].cells[cell.SUCCESSES] == 1
+    replica(1).open(DIGITS, 4).succeeded(1)
+    (tmp_path / "0~0").touch()
+    assert replica(0).totals()[DIGITS].cells[cell.SUCCESSES] == 1
+
+
+def test_record_that_is_being_written_is_passed_over(replica, tmp_path):
+    """Its length is still 0, whatever else is there."""
+    replica(1).open(DIGITS, 4).succeeded(1)
+    (tmp_path / "0~0").write_bytes(bytes(8) + b"x" * 800)
+    assert replica(0).totals()[DIGITS].cells[cell.SUCCESSES] == 1
+
+
+def test_thousand_models_need_few_files_and_are_all_found_again(replica, tmp_path):
+    """A mapped file holds a descriptor, of which 1,024 are usual."""
+    ids = [ModelId(f"m{number}", version) for number in range(500) for version in (1, 2)]
+    dead = replica(0)
+    for id in ids:
+        dead.open(id, 64).succeeded(1)
+    files = len(list(tmp_path.iterdir()))
+    assert files <= 4
+
+    successor = replica(0)
+    for id in ids:
+        successor.open(id, 64).succeeded(1)
+
+    assert len(list(tmp_path.iterdir())) == files
+    totals = replica(1).totals()
+    assert list(totals) == sorted(ids)
+    assert {total.cells[cell.SUCCESSES] for total in totals.values()} == {2}
+
+
+def test_record_larger_than_a_sheet_has_a_sheet_of_its_own(replica):
+    counting = replica(0)
+    for id in (DIGITS, ModelId("large", 1), ModelId("other", 1)):
+        rows = 65536 if id.name == "large" else 4
+        counting.open(id, rows).batch_ran(rows, [0], 0, 0, 0)
+    assert [total.cells[cell.ROWS] for total in replica(1).totals().values()] == [4, 65536, 4]
+
+
+def test_gauge_goes_on_while_a_reload_opens_the_same_counters(replica):
+    """Requests that are in flight then still leave: the gauge must not fall below zero."""
+    counting = replica(0)
+    old = counting.open(DIGITS, 4)
+    old.add(cell.IN_FLIGHT, 1)
+    counting.open(DIGITS, 4)
+    old.add(cell.IN_FLIGHT, -1)
+    assert replica(1).totals()[DIGITS].cells[cell.IN_FLIGHT] == 0

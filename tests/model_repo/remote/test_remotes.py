@@ -10,6 +10,7 @@ from remote_fakes import FakeStorage
 
 from headrace.errors import RepositoryError
 from model_repo import sources
+from model_repo.override import Override
 from model_repo.remote.remotes import Remotes
 
 URL = "s3://b/models"
@@ -121,13 +122,26 @@ def test_a_remote_without_models_is_said_once(storage, tmp_path, caplog):
 def test_every_mode_looks_at_the_remotes_first(storage, tmp_path):
     async def main(mode, names):
         remotes = Remotes((URL,), tmp_path / mode)
-        source = sources.source(mode, remotes.folders, names, remotes)
+        source = aiter(sources.source(mode, remotes.folders, names, remotes))
         async with asyncio.timeout(20), contextlib.aclosing(source):
             return [str(id) for id in (await anext(source)).wanted]
 
     assert asyncio.run(main("none", ())) == ["m/1"]
     assert asyncio.run(main("explicit", ("m",))) == ["m/1"]
     assert asyncio.run(main("poll", ())) == ["m/1"]
+
+
+def test_a_load_by_request_looks_at_the_remotes_again_and_does_without_them_if_it_must(storage, tmp_path):
+    async def main():
+        remotes = Remotes((URL,), tmp_path)
+        explicit = sources.source("explicit", remotes.folders, (), remotes)
+        assert [scan.wanted async for scan in explicit] == [{}]
+        storage.objects["m/2/model.onnx"] = b"two"
+        assert [str(id) for id in (await explicit.load("m", Override())).wanted] == ["m/2"]
+        storage.error = ConnectionError("no route")
+        assert [str(id) for id in (await explicit.load("m", Override())).wanted] == ["m/2"]
+
+    asyncio.run(main())
 
 
 def test_poll_follows_remotes_and_folders_together(tmp_path):

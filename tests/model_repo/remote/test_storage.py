@@ -168,6 +168,7 @@ def web(tmp_path):
     handler = type("Handler", (Web,), {})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
     server.handler = handler
+    server.handle_error = lambda request, address: None  # clients hang up
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     server.folder = folder

@@ -74,6 +74,26 @@ def test_a_vote_on_what_is_not_wanted_opens_nothing():
     assert list(made.count({0})) == []
 
 
+def test_counting_is_work_for_the_votes_and_not_for_all_open_loads(monkeypatch):
+    """One replica may be hundreds of loads ahead of the other."""
+    loads = [(f"m{number}", 1, "a") for number in range(300)]
+    made, asked = ballots(*loads), []
+    monkeypatch.setattr("server.pool.ballots.verdict", lambda *given: asked.append(given) or verdict(*given))
+    for replica in (0, 1):
+        for load in loads:
+            made.vote(load, replica, "")
+            assert len(list(made.count({0, 1}))) == replica
+    assert len(asked) <= 2 * len(loads)
+
+
+def test_all_open_loads_are_counted_when_there_are_fewer_voters():
+    made = ballots(LOAD, OTHER)
+    for load in (LOAD, OTHER):
+        made.vote(load, 0, "")
+    assert list(made.count({0, 1})) == []
+    assert list(made.count({0})) == [(LOAD, "", [0]), (OTHER, "", [0])]
+
+
 STEPS = st.lists(
     st.tuples(st.just("vote"), st.sampled_from([LOAD, OTHER]), st.integers(0, 2), st.sampled_from(["", "", "bad"]))
     | st.tuples(st.just("leave"), st.integers(0, 2))

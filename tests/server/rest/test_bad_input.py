@@ -339,8 +339,8 @@ def test_document_ten_million_deep_is_refused(server, deep):
         ("POST", "/v2/health/live", 405),
         ("GET", "/v2/repository/index", 405),
         ("OPTIONS", INFER, 405),
-        ("POST", "/v2/repository/models/grid/load", 501),
-        ("POST", "/v2/repository/models/grid/unload", 501),
+        ("POST", "/v2/repository/models/grid/load", 400),
+        ("POST", "/v2/repository/models/grid/unload", 400),
         ("POST", "/v2/models/grid/generate", 501),
         ("POST", "/v2/models/grid/versions/1/generate_stream", 501),
         ("GET", "/v2/models/grid/trace/setting", 501),
@@ -379,7 +379,7 @@ def test_path_that_leads_nowhere_says_so(server, method, path, status):
 def test_bad_body_of_an_index_request_is_told_why(server, payload):
     answer = ask(server.http_port, request("/v2/repository/index", payload))
     assert answer.status == 400
-    assert "index request" in answer.error
+    assert "request is empty or" in answer.error or "index request" in answer.error
 
 
 def test_index_request_with_an_endless_body_is_refused(server):

@@ -147,7 +147,10 @@ def test_refusal_reaches_the_client_as_its_sentence(client, call, arguments):
     with pytest.raises(InferenceServerException) as refusal:
         getattr(client, call)(*arguments)
     assert refusal.value.status() in ("400", "404", "501", "503")
-    assert any(word in refusal.value.message() for word in ("not found", "no version", "not ready", "not supported"))
+    assert any(
+        word in refusal.value.message()
+        for word in ("not found", "no version", "not ready", "not supported", "explicit mode")
+    )
 
 
 # -- infer ------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from model_repo.manager import Manager
 from model_repo.spec import VersionSpec
 from server.check import RequestCheck
 from server.dataplane import DataPlane
+from server.pool.editor import Editor
 from server.rpc.front import GrpcFront
 from server.servable import Servable
 from server.statistics import REFUSALS, Statistics
@@ -94,7 +96,12 @@ class Served:
     def another_front(self, max_body_bytes=1 << 20):
         """One that is not started, over the same models."""
         return GrpcFront(
-            self.plane, self.statistics, lambda: self.ready, max_body_bytes=max_body_bytes, keep_alive_s=60.0
+            self.plane,
+            self.statistics,
+            lambda: self.ready,
+            Editor("none", Path(), None),
+            max_body_bytes=max_body_bytes,
+            keep_alive_s=60.0,
         )
 
     @property

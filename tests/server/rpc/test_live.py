@@ -72,7 +72,7 @@ def test_what_is_wrong_has_a_code_and_a_sentence(client):
         with pytest.raises(InferenceServerException) as caught:
             client.infer(model, [given(x, "FP32")])
         assert code in caught.value.status()
-    with pytest.raises(InferenceServerException, match="not supported"):
+    with pytest.raises(InferenceServerException, match="explicit mode"):
         client.load_model("digits")
 
 

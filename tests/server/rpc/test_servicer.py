@@ -237,7 +237,7 @@ def test_what_is_missing_says_so(serve, name):
 
 def test_every_method_of_the_protocol_is_there():
     methods = {method.name for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods}
-    assert set(servicer.Servicer(None, None, bool).methods) == methods
+    assert set(servicer.Servicer(None, None, bool, None).methods) == methods
     assert len(methods) == 20
 
 
