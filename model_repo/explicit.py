@@ -3,6 +3,7 @@
 Made by `sources.source`, iterated by the supervisor for what is wanted at the start, edited by it when a load or unload
 request comes. Invariants: 1. An edit looks at the one model that it names; what else changed on disk waits until it is
 asked for. 2. A load of what is loaded is another load: it gets another fingerprint. 3. Edits take effect one by one.
+Before a load looks, the remotes synchronise.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Explicit:
         """Want the model as it is now. What is wanted from here on; of a model that is broken that is what was wanted
         before, beside its problems. Raises ModelNotFound and RepositoryError, and nothing has changed.
         """
+        await self._remotes.synchronise()  # may take long: others need not wait for it
         async with self._one_by_one:
-            await self._remotes.synchronise()
             self._serial += 1
             fresh = await look(self._repositories, (name,), {name: replace(override, serial=self._serial)})
             found, before = fresh.models[name], self._scan.models.get(name, ModelScan())
