@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from headrace.config import BatchingLimits, Instances, Latest, ModelConfig, Provider, ServerConfig
+from headrace.repositories import Url
 
 PAGE = Path(__file__).with_name("configuration.md")
 
@@ -23,8 +24,8 @@ Made from the fields of the code by `python docs/make_reference.py`; a test fail
 Each option is a flag of `headrace serve` (`--http-port 8000`), a variable (`HEADRACE_HTTP_PORT=8000`) and a key of the
 YAML file named by `--config` or `HEADRACE_CONFIG` (`http_port: 8000`). A flag beats the variable, the variable beats
 the file, the file beats the default. Options with several values are repeated as flags, separated by spaces in a
-variable, and a list in the file. Folders named without a flag (`headrace serve models more_models`) replace
-`HEADRACE_MODEL_REPOSITORY`. Unknown options and keys are errors; a variable that looks misspelt is a warning.
+variable, and a list in the file. Folders and URLs named without a flag (`headrace serve models s3://bucket/models`)
+replace `HEADRACE_MODEL_REPOSITORY`. Unknown options and keys are errors; a variable that looks misspelt is a warning.
 """
 
 _MODEL = """\
@@ -82,21 +83,21 @@ def _type(annotation: object) -> str:  # noqa: PLR0911 - one line per kind of ty
     if origin is typing.Literal:
         return ", ".join(f"`{str(value).lower() if isinstance(value, bool) else value}`" for value in arguments)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_type(argument) for argument in arguments)
+        return " or ".join(_type(argument) for argument in arguments if argument is not type(None))
     if origin is tuple:
         return f"list of {_type(arguments[0])}"
     if origin is dict:
         return "mapping"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "mapping (below)"
-    names = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", Path: "path"}
+    names = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", Path: "path", Url: "URL"}
     return names.get(typing.cast("type", annotation), str(annotation))
 
 
 def _default(value: object) -> str:
     if isinstance(value, BaseModel):
         return "as below"
-    return f"`{value}`" if value not in ((), {}, "") else ""
+    return f"`{value}`" if value not in ((), {}, "", None) else ""
 
 
 if __name__ == "__main__":

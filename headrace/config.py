@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from headrace.errors import ConfigError
+from headrace.repositories import Url, repository
 
 
 class _Frozen(BaseModel):
@@ -117,7 +118,10 @@ class ModelConfig(_Frozen):
 class ServerConfig(_Frozen):
     """Everything `headrace serve` may be told. Each field is a flag, a `HEADRACE_` variable and a key of the file."""
 
-    model_repository: tuple[Path, ...] = Field((), description="Folders of models: NAME/VERSION/model.onnx.")
+    # The URL first: in JSON, on the way to a replica, any text would do as a path.
+    model_repository: tuple[Annotated[Url | Path, AfterValidator(repository)], ...] = Field(
+        (), description="Folders or URLs (s3://, gs://, az://, https://, ...) of models: NAME/VERSION/model.onnx."
+    )
     host: str = Field("0.0.0.0", description="Address to listen on.")
     http_port: int = Field(8000, ge=0, le=65535, description="REST port; 0 picks a free one.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
@@ -126,6 +130,13 @@ class ServerConfig(_Frozen):
     )
     model_control_mode: Literal["poll", "explicit", "none"] = Field(
         "none", description="poll: follow the folders; explicit: --load-model, and on request; none: load all at start."
+    )
+    repository_poll_s: float = Field(
+        15.0, gt=0, description="Time between two listings of a remote repository in poll mode; folders are watched."
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="Folder for what can be made or fetched again: optimised models, copies of remote repositories.",
     )
     load_model: tuple[str, ...] = Field((), description="Models to load at start in explicit mode; '*' is all.")
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
@@ -155,6 +166,7 @@ _EXPECTED = {
     **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number"),
     "bool_type": "true or false",
     "string_type": "text",
+    "path_type": "a path",
     "tuple_type": "a list",
     **dict.fromkeys(("model_type", "dict_type"), "a mapping"),
 }

@@ -3,6 +3,7 @@
 Made by `sources.source`, iterated by the supervisor for what is wanted at the start, edited by it when a load or unload
 request comes. Invariants: 1. An edit looks at the one model that it names; what else changed on disk waits until it is
 asked for. 2. A load of what is loaded is another load: it gets another fingerprint. 3. Edits take effect one by one.
+Before a load looks, the remotes synchronise.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from headrace.errors import ModelNotFound
 from model_repo.look import look
 from model_repo.override import Override
+from model_repo.remote.remotes import NO_REMOTES, Remotes
 from model_repo.scan import NOT_LOADED, NOT_THERE, ModelScan, Scan
 
 ALL = "*"
@@ -23,8 +25,9 @@ ALL = "*"
 class Explicit:
     """`names` are the models to begin with, "*" means all of them. Used on one event loop."""
 
-    def __init__(self, repositories: Sequence[Path], names: Collection[str]) -> None:
+    def __init__(self, repositories: Sequence[Path], names: Collection[str], remotes: Remotes = NO_REMOTES) -> None:
         self._repositories = repositories
+        self._remotes = remotes
         self._begin_with = names
         self._scan = Scan({})
         self._serial = 0
@@ -36,6 +39,7 @@ class Explicit:
         Raises RepositoryError if a repository cannot be read.
         """
         async with self._one_by_one:
+            await self._remotes.synchronise()
             self._scan = await look(self._repositories, None if ALL in self._begin_with else self._begin_with)
         yield self._scan
 
@@ -43,6 +47,7 @@ class Explicit:
         """Want the model as it is now. What is wanted from here on; of a model that is broken that is what was wanted
         before, beside its problems. Raises ModelNotFound and RepositoryError, and nothing has changed.
         """
+        await self._remotes.synchronise()  # may take long: others need not wait for it
         async with self._one_by_one:
             self._serial += 1
             fresh = await look(self._repositories, (name,), {name: replace(override, serial=self._serial)})

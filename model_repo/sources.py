@@ -1,7 +1,8 @@
 """Where the wanted set comes from: an async iterator of scans for each control mode.
 
-Receives repository folders, yields a `Scan` whenever there is something new; the supervisor iterates and passes it on
-to every replica's `Manager.want`. The three modes differ only in what they ask for and when they yield.
+Receives repository folders, and the remotes that some of them are copies of; yields a `Scan` whenever there is
+something new; the supervisor iterates and passes it on to every replica's `Manager.want`. The three modes differ only
+in what they ask for and when they yield.
 
     none       everything, once
     explicit   the named models, once; others come and go through `explicit.Explicit`
@@ -24,6 +25,7 @@ import watchfiles
 from headrace.errors import RepositoryError
 from model_repo.explicit import Explicit
 from model_repo.look import look
+from model_repo.remote.remotes import NO_REMOTES, Remotes
 from model_repo.scan import ModelScan, Scan
 
 log = logging.getLogger("headrace.model_repo")
@@ -38,29 +40,40 @@ RESCAN_S = 15.0
 """Longest time between scans. Network file systems do not report what other machines change."""
 
 
-def source(mode: Mode, repositories: Sequence[Path], names: Collection[str] = ()) -> Source:
+def source(
+    mode: Mode, repositories: Sequence[Path], names: Collection[str] = (), remotes: Remotes = NO_REMOTES
+) -> Source:
     """The source of a control mode. `names` are the models that explicit mode begins with."""
     match mode:
         case "none":
-            return none(repositories)
+            return none(repositories, remotes)
         case "explicit":
-            return Explicit(repositories, names)
+            return Explicit(repositories, names, remotes)
         case "poll":
-            return poll(repositories)
+            return poll(repositories, remotes=remotes)
 
 
-async def none(repositories: Sequence[Path]) -> AsyncIterator[Scan]:
+async def none(repositories: Sequence[Path], remotes: Remotes = NO_REMOTES) -> AsyncIterator[Scan]:
     """Everything that is there now. Raises RepositoryError if a repository cannot be read, as all sources do."""
+    await remotes.synchronise()
     yield await look(repositories)
 
 
 async def poll(
-    repositories: Sequence[Path], settle_s: float = SETTLE_S, rescan_s: float = RESCAN_S
+    repositories: Sequence[Path],
+    settle_s: float = SETTLE_S,
+    rescan_s: float = RESCAN_S,
+    remotes: Remotes = NO_REMOTES,
 ) -> AsyncIterator[Scan]:
-    """What is there now, then what is there after each change, once it has settled."""
+    """What is there now, then what is there after each change, once it has settled.
+
+    Remotes are followed beside the scans and not in them, so that a long copy from one holds nothing up: what comes
+    from there is to the scans a change of the copy's folder.
+    """
+    await remotes.synchronise()
     rescan_ms = round(rescan_s * 1e3)
     watch = watchfiles.awatch(*repositories, watch_filter=None, rust_timeout=rescan_ms, yield_on_timeout=True)
-    async with contextlib.aclosing(watch) as hints:
+    async with remotes.followed(), contextlib.aclosing(watch) as hints:
         async for found in follow(lambda: look(repositories), hints, lambda: asyncio.sleep(settle_s)):
             yield found
 

@@ -14,9 +14,11 @@ from typing import Annotated, Any
 import typer
 
 import headrace
+from headrace.cache import cache_folder
 from headrace.config import ServerConfig
 from headrace.errors import ServingError
 from model_repo import sources
+from model_repo.remote.remotes import Remotes
 from server import logs, models, preflight
 from server.options import ENVIRONMENT, merge, misspelt, spelling, with_options
 from server.pool.run import run_pool
@@ -61,7 +63,8 @@ def _main(
 def serve(
     context: typer.Context,
     directories: Annotated[
-        list[Path] | None, typer.Argument(metavar="DIR", help="Model repositories: folders of NAME/VERSION/model.onnx.")
+        list[str] | None,
+        typer.Argument(metavar="DIR", help="Model repositories: folders or URLs of NAME/VERSION/model.onnx."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file of the options below.", envvar=f"{ENVIRONMENT}CONFIG")
@@ -87,5 +90,9 @@ def _run(settings: ServerConfig) -> int:
     logs.set_up(settings.log_format, settings.log_level, "supervisor")
     for doubt in (*misspelt(os.environ), *preflight.doubts(settings)):
         log.warning("%s", doubt)
-    source = sources.source(settings.model_control_mode, settings.model_repository, settings.load_model)
-    return run_pool(settings, source=source, on_ready=lambda http, grpc: typer.echo(welcome(settings, http, grpc)))
+    cache = cache_folder(settings.cache_dir, os.environ)
+    remotes = Remotes(settings.model_repository, cache, settings.repository_poll_s)
+    source = sources.source(settings.model_control_mode, remotes.folders, settings.load_model, remotes)
+    # From here on there are only folders.
+    local = settings.model_copy(update={"model_repository": remotes.folders})
+    return run_pool(local, source=source, on_ready=lambda http, grpc: typer.echo(welcome(local, http, grpc)))

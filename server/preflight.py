@@ -13,6 +13,7 @@ from pathlib import Path
 
 from headrace.config import ServerConfig
 from headrace.errors import ConfigError
+from model_repo.remote import extras
 
 PACKAGES = ("headrace", "batcher", "executor", "model_repo", "server", "loadtest")
 LAYOUT = "NAME/VERSION/model.onnx"
@@ -27,7 +28,10 @@ def check(settings: ServerConfig) -> None:
             " `headrace serve --help` lists the options"
         )
     for repository in settings.model_repository:
-        _is_repository(repository)
+        if isinstance(repository, Path):
+            _is_repository(repository)
+        else:
+            extras.check(repository)
     if settings.load_model and settings.model_control_mode != "explicit":
         raise ConfigError(
             f"--load-model needs --model-control-mode explicit; the mode is {settings.model_control_mode!r}"
@@ -42,7 +46,7 @@ def doubts(settings: ServerConfig) -> Iterator[str]:
     if settings.model_control_mode == "explicit" and not settings.load_model:
         yield "explicit mode without --load-model: it starts with no model"
     for repository in settings.model_repository:
-        if not any(_folders(repository)):
+        if isinstance(repository, Path) and not any(_folders(repository)):
             later = "" if settings.model_control_mode == "poll" else "; only --model-control-mode poll looks again"
             yield f"model repository {repository} has no models: expected {LAYOUT} in it{later}"
 

@@ -7,9 +7,11 @@ the line. Without one the line lists the models.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from headrace.config import ServerConfig
+from headrace.repositories import Url
 
 EXAMPLE = "example.json"
 _ANY = ("0.0.0.0", "::", "")
@@ -29,8 +31,8 @@ def welcome(config: ServerConfig, http_port: int, grpc_port: int) -> str:
     )
 
 
-def _line(url: str, repositories: tuple[Path, ...]) -> str:
-    for repository in repositories:
+def _line(url: str, repositories: Iterable[Path | Url]) -> str:
+    for repository in (item for item in repositories if isinstance(item, Path)):
         for example in sorted(repository.glob(f"*/{EXAMPLE}")):
             try:
                 request = json.dumps(json.loads(example.read_text()), separators=(",", ":"))
