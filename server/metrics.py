@@ -92,8 +92,8 @@ def _model_text(totals: dict[ModelId, ModelCounters]) -> Iterator[str]:
     for name, kind, help_text, at in _CELLS:
         yield simple(name, kind, help_text, [(each, counted.cells[at]) for each, counted in labelled])
     failures = [
-        (f"{each},{labels(reason=slug)}", count)
-        for each, counted in labelled
+        (labels(model=id.name, reason=slug, version=str(id.version)), count)
+        for id, counted in totals.items()
         for slug, count in counted.failures().items()
     ]
     yield simple("headrace_request_failures_total", "counter", "Requests that failed.", failures)

@@ -26,6 +26,8 @@ READERS = 4
 LOOK_UPS = 8
 """Sizes and etags asked for at a time where a listing does not have them."""
 SILENCE_S = 60.0
+EMPTY_IS_LOST = ("http://", "https://", "az://", "abfs://", "abfss://", "adl://")
+"""Where a page that says "back soon", or a container that is not there, looks like one without files."""
 
 
 class CannotResume(Exception):
@@ -46,8 +48,8 @@ class Storage:
         files.invalidate_cache()
         found = list(self._find(files, root) if _lists_at_once(files) else self._walk(files, root))
         keys = {key: info for info in found if (key := self._key(info["name"], root)) is not None}
-        if self._is_web and not keys:  # a page that says "back soon" is no order to remove everything
-            raise RepositoryError("there is no link to a file on its page")
+        if not keys and self._url.startswith(EMPTY_IS_LOST):
+            raise RepositoryError("nothing is listed there, which is no order to remove everything")
         unknown = [key for key, info in keys.items() if info.get("size") is None]
         for key, info in spread(
             lambda key: _look_up(files, keys[key]["name"]), unknown, LOOK_UPS if files.async_impl else 1

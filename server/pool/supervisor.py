@@ -5,8 +5,7 @@ Hands a finished pool's `ExitCode` to the command line. It sees no request and h
 Invariants: 1. Only the loop changes state; signal handlers and followers queue. 2. A pool that has been ready stays so
 while a dead replica is replaced (board.py: the latch). 3. One standby process, everything imported, waits to take a
 dead one's place: imports cost about 1 s of CPU, twice that on busy cores. It starts when all replicas are ready and so
-delays none. 4. Shutdown mirrors start-up: listening socket, standby, replicas; then directory and ports. While
-replicas drain nobody else holds a copy of the listening socket: a connection that it kept open would be lost.
+delays none. 4. Shutdown (ending.py) mirrors start-up: listening socket, standby, replicas; then directory and ports.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 
 from headrace.config import ServerConfig
 from model_repo.sources import Source
@@ -26,6 +24,7 @@ from server.pool.child import Child, how_it_ended
 from server.pool.control import Control, follow
 from server.pool.directory import board_in, private_directory
 from server.pool.edits import Edits
+from server.pool.ending import Ending
 from server.pool.events import (
     Ended,
     Event,
@@ -47,14 +46,8 @@ from server.pool.place import Place
 from server.pool.restarts import GiveUp, RestartAt, next_restart
 from server.pool.sockets import listen_http, port_of, reserve_grpc
 
-KILL_AFTER_S = 1.0
-"""A replica ends by itself when its grace has passed; one that is stuck is killed this much later."""
-AGAIN_S = 0.5
-"""A signal so soon after the first is the same one: timeout(1), for example, signals the process, then its group."""
 STANDBY_AGAIN_S = 5.0
 """A standby that ended by itself is replaced after this long."""
-STRAGGLE_S = 1.0
-"""When a drain begins, a replacement that is still starting may take this long to end by itself."""
 
 _log = logging.getLogger("headrace.pool")
 
@@ -76,11 +69,6 @@ class Supervisor:
         self._standby: Child | None = None
         self._children: set[Child] = set()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._stopping = False
-        self._killing = False
-        self._again_from = 0.0
-        self._bystanders: set[Child] = set()
-        self._code = ExitCode.DRAINED
 
     async def run(self) -> ExitCode:
         """Returns when every child has ended. Raises ConfigError before the first was started."""
@@ -93,13 +81,14 @@ class Supervisor:
             self._http = stack.enter_context(listen_http(config.host, config.http_port))
             grpc = stack.enter_context(reserve_grpc(config.host, config.grpc_port))
             self._http_port, self._grpc_port = port_of(self._http), port_of(grpc)
-            self._directory: Path = stack.enter_context(private_directory())
+            self._directory = stack.enter_context(private_directory())
             self._board = Board.create(board_in(self._directory), len(self._places))
             self._journal = Journal(self._directory)
             put = self._events.put_nowait
             self._control = Control(
                 self._directory, self._board, self._places, self._journal, put, config.straggler_timeout_s
             )
+            self._ending = Ending(config.drain_grace_s, self._http, self._board, self._places, self._children, put)
             self._edits = Edits(self._source, self._control, self._places, self._journal, put)
             _log.info(
                 "listening on %s: REST port %d, gRPC port %d; starting replicas: %d",
@@ -111,19 +100,19 @@ class Supervisor:
                     await self._supervise()
                 finally:
                     source.cancel()
-                    self._kill_all()
-        return self._code
+                    self._ending.kill_all()
+        return self._ending.code
 
     async def _supervise(self) -> None:
         for place in self._places:
             await self._start(place)
-        while self._children or not self._stopping:
+        while self._children or not self._ending.begun:
             await self._act(await self._events.get())
 
     async def _act(self, event: Event) -> None:
         match event:
             case Signalled(name):
-                self._signalled(name)
+                self._ending.signalled(name, self._standby)
             case Found(scan):
                 self._control.want(scan)
             case Made(child, edit, scan):
@@ -134,20 +123,19 @@ class Supervisor:
             case TrialOver():
                 self._control.want_again()
             case NothingFound(reason):
-                self._give_up(ExitCode.BOOT_FAILED, f"cannot boot: {reason}")
+                self._ending.give_up(ExitCode.BOOT_FAILED, f"cannot boot: {reason}", self._standby)
             case Said(child, message):
                 await self._heard(child, message)
             case Ended(child, code):
                 self._ended(child, code)
-            case RestartDue(place) if not self._stopping:
+            case RestartDue(place) if not self._ending.begun:
                 await self._start(place)
-            case StandbyDue() if not self._stopping and self._standby is None:
+            case StandbyDue() if not self._ending.begun and self._standby is None:
                 self._standby = await self._spawn()
             case StragglersDue():
-                self._kill(self._bystanders)
-            case GraceOver() if self._children:
-                self._fail_drain(f"unanswered after {self._config.drain_grace_s:g} s")
-                self._kill_all()
+                self._ending.stragglers_due()
+            case GraceOver():
+                self._ending.grace_over()
 
     # Start and replace
 
@@ -204,7 +192,7 @@ class Supervisor:
                 self._board.advance(place.index, State.DRAINING)
                 self._control.count()
                 self._edits.left(place)
-                self._out_of_the_way(child)
+                self._ending.out_of_the_way(child)
 
     def _became_ready(self, place: Place) -> None:
         now = asyncio.get_running_loop().time()
@@ -223,7 +211,7 @@ class Supervisor:
 
     def _ended(self, child: Child, code: int) -> None:
         self._children.discard(child)
-        self._out_of_the_way(child)
+        self._ending.out_of_the_way(child)
         place = self._place_of(child)
         if place is None:
             self._standby_ended(child, code)
@@ -233,10 +221,10 @@ class Supervisor:
         self._board.advance(place.index, State.DEAD)
         self._control.left(place)
         self._edits.left(place)
-        if not self._stopping:
+        if not self._ending.begun:
             self._lost(place, code, reason)
-        elif served and code != ExitCode.DRAINED and not self._killing:
-            self._fail_drain(f"replica {place.index}: {reason}")
+        elif served and code != ExitCode.DRAINED and not self._ending.killing:
+            self._ending.fail(f"replica {place.index}: {reason}")
 
     def _lost(self, place: Place, code: int, reason: str) -> None:
         """A place has lost its replica and nobody asked for it."""
@@ -248,77 +236,14 @@ class Supervisor:
                 _log.warning("replica %d ended: %s; the next starts in %.2f s", place.index, reason, at - now)
                 asyncio.get_running_loop().call_later(at - now, self._events.put_nowait, RestartDue(place))
             case GiveUp(exit_code, why):
-                self._give_up(exit_code, f"replica {place.index} {why}")
+                self._ending.give_up(exit_code, f"replica {place.index} {why}", self._standby)
 
     def _standby_ended(self, child: Child, code: int) -> None:
         if child is self._standby:
             self._standby = None
-            if not self._stopping:
+            if not self._ending.begun:
                 _log.warning("standby (process %d) ended: %s", child.pid, how_it_ended(code))
                 asyncio.get_running_loop().call_later(STANDBY_AGAIN_S, self._events.put_nowait, StandbyDue())
 
     def _place_of(self, child: Child) -> Place | None:
         return next((place for place in self._places if place.child is child), None)
-
-    # Stop
-
-    def _signalled(self, name: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if not self._stopping:
-            _log.info("%s: draining, at most %g s", name, self._config.drain_grace_s)
-            self._again_from = now + AGAIN_S
-            self._drain()
-        elif now >= self._again_from:
-            _log.warning("%s while draining: stopping at once", name)
-            self._code = ExitCode.STOPPED_AT_ONCE
-            self._kill_all()
-
-    def _give_up(self, code: ExitCode, sentence: str) -> None:
-        _log.error("%s; stopping", sentence)
-        self._code = code
-        self._drain()
-        if not self._board.pool_ready():
-            self._kill_all()  # nobody was promised an answer
-
-    def _drain(self) -> None:
-        """No replica is started from here on. Those that accept are told once the others have ended."""
-        self._stopping = True
-        self._http.close()
-        starting = {place.child for place in self._places if place.child and self._does_not_listen_yet(place)}
-        for child in starting:
-            child.drain()
-        standby = {self._standby} if self._standby else set()
-        self._kill(standby)
-        self._bystanders = starting | standby
-        loop = asyncio.get_running_loop()
-        loop.call_later(STRAGGLE_S, self._events.put_nowait, StragglersDue())
-        loop.call_later(self._config.drain_grace_s + KILL_AFTER_S, self._events.put_nowait, GraceOver())
-        self._drain_replicas()
-
-    def _does_not_listen_yet(self, place: Place) -> bool:
-        """A replacement listens late. It may just have begun to: then it answers the order with Draining."""
-        return bool(place.history) and self._board.state(place.index) is State.STARTING
-
-    def _out_of_the_way(self, child: Child) -> None:
-        if child in self._bystanders:
-            self._bystanders.discard(child)
-            self._drain_replicas()
-
-    def _drain_replicas(self) -> None:
-        if not self._bystanders:
-            for place in self._places:
-                if place.child:
-                    place.child.drain()  # said twice to one that just began to listen: harmless
-
-    def _fail_drain(self, sentence: str) -> None:
-        _log.error("requests may be lost: %s", sentence)
-        if self._code is ExitCode.DRAINED:
-            self._code = ExitCode.DRAIN_FAILED
-
-    def _kill_all(self) -> None:
-        self._killing = True
-        self._kill(self._children)
-
-    def _kill(self, children: Iterable[Child]) -> None:
-        for child in children:
-            child.kill()

@@ -235,7 +235,7 @@ def test_a_page_without_links_to_files_removes_nothing(web, tmp_path):
     url = f"{web.url}/models"
     synchronise(url, tmp_path / "copy")
     put(web.folder, "models/index.html", b"<p>Back soon</p>")
-    with pytest.raises(RepositoryError, match="no link to a file"):
+    with pytest.raises(RepositoryError, match="nothing is listed there"):
         synchronise(url, tmp_path / "copy")
     with pytest.raises(
         RepositoryError, match=r"nowhere cannot be listed: http://127\.0\.0\.1:\d+/nowhere does not exist"

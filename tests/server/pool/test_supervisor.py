@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from server.pool.ending import AGAIN_S
 from server.pool.exit_codes import ExitCode
 from server.pool.run import how_many
-from server.pool.supervisor import AGAIN_S
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import tritonclient.grpc.aio
 
 from batcher.batcher import Batcher
 from batcher.decide import Limits
-from headrace.config import ModelConfig
+from headrace.config import ModelConfig, SafeReload
 from headrace.datatypes import Datatype
 from headrace.errors import LoadFailed
 from headrace.models import ModelId, ModelMetadata, TensorSpec
@@ -24,6 +24,7 @@ from server.pool.editor import Editor
 from server.rpc.front import GrpcFront
 from server.servable import Servable
 from server.statistics import REFUSALS, Statistics
+from server.trial import Trial
 
 
 class Mirror:
@@ -149,6 +150,7 @@ class Served:
             batcher=batcher,
             executor=executor,
             counters=counters,
+            trial=Trial(counters, SafeReload(), lambda reason: None),
         )
 
 
