@@ -98,6 +98,13 @@ class ServerConfig(_Frozen):
     drain_grace_s: float = Field(30.0, ge=0, description="Longest wait for accepted requests after SIGTERM.")
     receive_timeout_s: float = Field(60.0, gt=0, description="Longest a request may take to arrive, head and body.")
     keep_alive_s: float = Field(75.0, gt=0, description="Idle time after which a connection is closed.")
+    cache_dir: Path | None = Field(
+        None,
+        description="Folder for weights that replicas share; $XDG_CACHE_HOME/headrace or ~/.cache/headrace if unset.",
+    )
+    cache_max_bytes: int = Field(
+        10 << 30, ge=0, description="Most that the cache holds, the least recently used goes first; 0 is no cache."
+    )
 
 
 Config = TypeVar("Config", bound=_Frozen)
@@ -115,6 +122,7 @@ _EXPECTED = {
     "bool_type": "true or false",
     "string_type": "text",
     "tuple_type": "a list",
+    "path_type": "a path",
     **dict.fromkeys(("model_type", "dict_type"), "a mapping"),
 }
 """Kinds of pydantic's complaints -> what was expected, without its words for Python's types."""

@@ -11,6 +11,7 @@ import gc
 import logging
 import time
 
+from executor.cache import open_cache
 from executor.memory import few_arenas
 from headrace.config import ServerConfig
 from model_repo.manager import Manager
@@ -44,6 +45,7 @@ class Application:
         self._config = config
         self._place = place
         self._statistics = Statistics(place.counters, place.index)
+        self._cache = open_cache(config.cache_dir, config.cache_max_bytes)
         self._models: Manager[Servable] = Manager(self._prepare)
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self._plane = DataPlane(self._models, self._statistics.open(REFUSALS, 1))
@@ -106,7 +108,7 @@ class Application:
         agreement = self._place.agreement
         try:
             async with self._loads:
-                servable = await load_servable(spec, self._place.replicas, self._statistics.open)
+                servable = await load_servable(spec, self._place.replicas, self._statistics.open, self._cache)
         except BaseException as error:  # whatever it was, the others must not wait
             agreement.refuse(spec, str(error) or type(error).__name__)
             raise

@@ -30,7 +30,7 @@ def options() -> list[inspect.Parameter]:
             help=field.description,
             metavar=f"<{_metavar(field.annotation)}>",
             envvar=_variable(name),
-            show_default=str(field.default) if field.default != () else False,
+            show_default=str(field.default) if field.default not in ((), None) else False,
         )
         kind: Any = list[str] if get_origin(field.annotation) is tuple else str
         parameters.append(
@@ -116,5 +116,5 @@ def _metavar(annotation: Any) -> str:
     if origin in (Annotated, tuple):
         return _metavar(arguments[0])
     if origin in (Union, UnionType):
-        return "|".join(map(_metavar, arguments))
+        return "|".join(_metavar(argument) for argument in arguments if argument is not type(None))
     return {int: "number", float: "number", Path: "path"}.get(annotation, "text")

@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from executor.cache import default_folder, why_not
 from headrace.config import ServerConfig
 from headrace.errors import ConfigError
 
@@ -45,6 +46,10 @@ def doubts(settings: ServerConfig) -> Iterator[str]:
         if not any(_folders(repository)):
             later = "" if settings.model_control_mode == "poll" else "; only --model-control-mode poll looks again"
             yield f"model repository {repository} has no models: expected {LAYOUT} in it{later}"
+    if settings.cache_max_bytes:
+        reason = why_not(settings.cache_dir or default_folder())
+        if reason:
+            yield f"no cache, replicas do not share their models' weights: {reason}; see --cache-dir"
 
 
 def _is_repository(folder: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from batcher.batcher import Batcher
 from batcher.decide import Limits
 from executor.background import in_background
+from executor.cache import Cache
 from executor.load import load_model
 from headrace.config import ModelConfig
 from headrace.counters import ModelCounters
@@ -46,7 +47,9 @@ class Servable:
         await self.executor.close()
 
 
-async def load_servable(spec: VersionSpec, replicas: int, open_counters: OpenCounters) -> Servable:
+async def load_servable(
+    spec: VersionSpec, replicas: int, open_counters: OpenCounters, cache: Cache | None = None
+) -> Servable:
     """Load, warm up and start one version. Raises LoadFailed with the reason."""
     loaded = await in_background(
         load_model,
@@ -57,6 +60,7 @@ async def load_servable(spec: VersionSpec, replicas: int, open_counters: OpenCou
         labels=spec.labels,
         declared_inputs=spec.declared_inputs,
         declared_outputs=spec.declared_outputs,
+        cache=cache,
         own_thread=True,
     )
     metadata, batching = loaded.metadata, spec.config.batching
