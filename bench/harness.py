@@ -51,9 +51,21 @@ def running(*commands):
 
 
 def serve(models, http_port, grpc_port):
-    """The command of a Headrace with one replica."""
+    """The command of a Headrace with one replica. Its models are opened anew each time: no cache of weights."""
     ports = ["--http-port", str(http_port), "--grpc-port", str(grpc_port)]
-    return ["-m", "server", "serve", str(models), "--host", "127.0.0.1", "--replicas", "1", *ports]
+    return [
+        "-m",
+        "server",
+        "serve",
+        str(models),
+        "--host",
+        "127.0.0.1",
+        "--replicas",
+        "1",
+        "--cache-max-bytes",
+        "0",
+        *ports,
+    ]
 
 
 def wait_until_ready(http_port, deadline_s=60):
@@ -120,6 +132,6 @@ def report(name, rounds, ratios, given):
         },
         "seconds per cell": given.seconds,
         "median, least, most": found,
-        "rounds": [{cell: round(value, 1) for cell, value in each.items()} for each in rounds],
+        "rounds": [{cell: round(value, 2) for cell, value in each.items()} for each in rounds],
     }
     (HERE / "results" / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from executor.background import step_back
+from executor.cache import Cache
 from executor.declared import check_declared
 from executor.failures import run_failed
 from executor.metadata import PLATFORM, read_signature, with_observed_ranks
@@ -51,18 +52,21 @@ def load_model(
     labels: Mapping[str, tuple[str, ...]],
     declared_inputs: Sequence[TensorSpec] = (),
     declared_outputs: Sequence[TensorSpec] = (),
+    cache: Cache | None = None,
     own_thread: bool = False,
 ) -> LoadedModel:
     """Open the sessions, check the model against what is declared, find out whether it batches, warm it up.
 
-    `own_thread`: the calling thread ends with this call, so it may step back behind those that serve. Raises LoadFailed
-    with a sentence fit for the repository index.
+    `cache`: where the weights that replicas share are kept; None: each has its own. `own_thread`: the calling thread
+    ends with this call, so it may step back behind those that serve. Raises LoadFailed with a sentence fit for the
+    repository index.
     """
     started = time.perf_counter()
-    threads = threads_per_session(config.instances.threads, usable_cores(), replicas * config.instances.count)
+    sessions = replicas * config.instances.count
+    threads = threads_per_session(config.instances.threads, usable_cores(), sessions)
     if own_thread and threads == 1:  # a session's further threads would inherit it
         step_back()
-    session = open_session(id, model_file, config.execution_providers, threads)
+    session = open_session(id, model_file, config.execution_providers, threads, cache, sessions)
     ranks = {spec.name: len(spec.shape) for spec in declared_inputs}
     signature = read_signature(id, model_file, session, labels, ranks)
     check_declared(id, "input", declared_inputs, signature.inputs)
@@ -70,7 +74,7 @@ def load_model(
     runners = [runner_for(id, session, signature)]
     verdict = probe(id, signature, config.batching, runners[0])
     for _ in range(config.instances.count - 1):
-        more = open_session(id, model_file, config.execution_providers, threads)
+        more = open_session(id, model_file, config.execution_providers, threads, cache, sessions)
         runners.append(runner_for(id, more, signature))
         warm_up(id, runners[-1], verdict.inputs)
     metadata = ModelMetadata(

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import onnx
-
 from headrace.datatypes import BY_ONNX, Datatype
 from headrace.errors import LoadFailed
 from headrace.models import ModelId, TensorSpec
@@ -80,6 +78,8 @@ def read_signature(
 
 def without_rank(model_file: Path) -> frozenset[str]:
     """Inputs and outputs whose type in the file has no shape at all. External weights are not read."""
+    import onnx  # noqa: PLC0415 - 8 MB in every replica, for what few models ask
+
     try:
         graph = onnx.load(str(model_file), load_external_data=False).graph
     except Exception:  # an .ort file: ONNX Runtime reads it, onnx does not; take [] for a scalar then

@@ -32,6 +32,8 @@ ExecutionMode: Any = ort.ExecutionMode
 GraphOptimizationLevel: Any = ort.GraphOptimizationLevel
 
 VERSION: str = ort.__version__
+BUILD: str = ort.get_build_info()
+"""Its commit and flags: two builds of one version may differ."""
 
 
 def available_providers() -> tuple[str, ...]:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from executor import runtime
+from executor.cache import Cache
 from executor.failures import load_failed
+from executor.prepared import open_prepared
 from executor.providers import CPU, CUDA, Chosen, choose, is_asked, left_out
 from headrace.config import Provider
 from headrace.errors import LoadFailed
@@ -22,13 +24,27 @@ from headrace.models import ModelId
 log = logging.getLogger("headrace.executor")
 
 
-def open_session(model: ModelId, model_file: Path, asked: Sequence[Provider | str], threads: int) -> Any:
-    """A session with the providers asked for, or the best there is. Raises LoadFailed with a readable reason."""
+def open_session(
+    model: ModelId,
+    model_file: Path,
+    asked: Sequence[Provider | str],
+    threads: int,
+    cache: Cache | None = None,
+    sessions: int = 1,
+) -> Any:
+    """A session with the providers asked for, or the best there is. Raises LoadFailed with a readable reason.
+
+    `sessions` of this model, in all replicas, share what is in `cache`.
+    """
     try:
         chosen = choose(asked, runtime.available_providers())
     except LoadFailed as error:
         raise LoadFailed(f"model {model}: {error}") from None
     check_file(model, model_file)
+    if cache is not None and chosen == [(CPU, {})]:
+        session = open_prepared(model, model_file, cache, sessions, lambda: session_options(threads), _on_cpu)
+        if session is not None:
+            return session
     try:
         session = _create(model, model_file, chosen, threads)
     except LoadFailed as error:
@@ -80,7 +96,15 @@ def _create(model: ModelId, model_file: Path, chosen: Chosen, threads: int) -> A
     if CUDA in (name for name, _ in chosen):
         runtime.find_cuda_libraries()
     try:
-        # Without enable_fallback=0 a provider that raises is replaced by the CPU, announced by print().
-        return runtime.InferenceSession(str(model_file), session_options(threads), providers=chosen, enable_fallback=0)
+        return _session(model_file, session_options(threads), chosen)
     except Exception as error:
         raise load_failed(model, model_file, error, [name for name, _ in chosen]) from error
+
+
+def _on_cpu(model_file: Path, options: Any) -> Any:
+    return _session(model_file, options, [(CPU, {})])
+
+
+def _session(model_file: Path, options: Any, chosen: Chosen) -> Any:
+    # Without enable_fallback=0 a provider that raises is replaced by the CPU, announced by print().
+    return runtime.InferenceSession(str(model_file), options, providers=chosen, enable_fallback=0)

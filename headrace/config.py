@@ -150,6 +150,11 @@ class ServerConfig(_Frozen):
     )
     receive_timeout_s: float = Field(60.0, gt=0, description="Longest a request may take to arrive, head and body.")
     keep_alive_s: float = Field(75.0, gt=0, description="Idle time after which a connection is closed.")
+    cache_max_bytes: int = Field(
+        10 << 30,
+        ge=0,
+        description="Most bytes of optimised models, of which the least recently used go first; 0: none are kept.",
+    )
 
 
 Config = TypeVar("Config", bound=_Frozen)
@@ -168,6 +173,7 @@ _EXPECTED = {
     "string_type": "text",
     "path_type": "a path",
     "tuple_type": "a list",
+    "path_type": "a path",
     **dict.fromkeys(("model_type", "dict_type"), "a mapping"),
 }
 """Kinds of pydantic's complaints -> what was expected, without its words for Python's types."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import time
 from functools import partial
 
+from executor.cache import open_cache
 from executor.memory import few_arenas
+from headrace.cache import cache_folder
 from headrace.config import ServerConfig
 from headrace.errors import ServingError
 from headrace.models import ModelId
@@ -50,6 +53,7 @@ class Application:
         self._config = config
         self._place = place
         self._statistics = Statistics(place.counters, place.index)
+        self._cache = open_cache(cache_folder(config.cache_dir, os.environ), config.cache_max_bytes)
         self._models: Manager[Servable] = Manager(self._prepare)
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self._plane = DataPlane(self._models, self._statistics.open(REFUSALS, 1))
@@ -117,7 +121,9 @@ class Application:
         object_to = partial(agreement.object_to, spec)
         try:
             async with self._loads:
-                servable = await load_servable(spec, self._place.replicas, self._statistics.open, object_to)
+                servable = await load_servable(
+                    spec, self._place.replicas, self._statistics.open, object_to, self._cache
+                )
         except BaseException as error:  # whatever it was, the others must not wait
             agreement.refuse(spec, str(error) or type(error).__name__)
             raise

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from executor.cache import why_not
+from headrace.cache import cache_folder
 from headrace.config import ServerConfig
 from headrace.errors import ConfigError
 from model_repo.remote import extras
@@ -49,6 +52,10 @@ def doubts(settings: ServerConfig) -> Iterator[str]:
         if isinstance(repository, Path) and not any(_folders(repository)):
             later = "" if settings.model_control_mode == "poll" else "; only --model-control-mode poll looks again"
             yield f"model repository {repository} has no models: expected {LAYOUT} in it{later}"
+    if settings.cache_max_bytes:
+        reason = why_not(cache_folder(settings.cache_dir, os.environ))
+        if reason:
+            yield f"no cache, replicas do not share their models' weights: {reason}; see --cache-dir"
 
 
 def _is_repository(folder: Path) -> None:

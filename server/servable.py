@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from batcher.batcher import Batcher
 from batcher.decide import Limits
 from executor.background import in_background
+from executor.cache import Cache
 from executor.load import load_model
 from headrace.config import ModelConfig
 from headrace.counters import ModelCounters
@@ -52,11 +53,16 @@ class Servable:
 
 
 async def load_servable(
-    spec: VersionSpec, replicas: int, open_counters: OpenCounters, object_to: Callable[[str], None]
+    spec: VersionSpec,
+    replicas: int,
+    open_counters: OpenCounters,
+    object_to: Callable[[str], None],
+    cache: Cache | None = None,
 ) -> Servable:
     """Load, warm up and start one version. Raises LoadFailed with the reason.
 
-    `object_to` is called with a reason if too many runs fail once it is published (`trial.py`).
+    `object_to` is called with a reason if too many runs fail once it is published (`trial.py`). `cache` is where the
+    weights that replicas share are kept.
     """
     loaded = await in_background(
         load_model,
@@ -67,6 +73,7 @@ async def load_servable(
         labels=spec.labels,
         declared_inputs=spec.declared_inputs,
         declared_outputs=spec.declared_outputs,
+        cache=cache,
         own_thread=True,
     )
     metadata, batching = loaded.metadata, spec.config.batching

@@ -1,4 +1,5 @@
 import shutil
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,14 @@ EXAMPLES = Path(__file__).parents[1] / "examples" / "models"
 # The same examples every time, and no time limit on one: a busy machine is no finding.
 hypothesis.settings.register_profile("headrace", derandomize=True, deadline=None, max_examples=60)
 hypothesis.settings.load_profile("headrace")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_ones_cache():
+    """What servers keep for later starts goes with the tests, and is not the user's."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", folder)
+        yield
 
 
 @pytest.fixture(scope="session")

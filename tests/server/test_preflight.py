@@ -85,3 +85,11 @@ def test_package_of_another_project_is_not_taken_for_ours(repository, tmp_path, 
     monkeypatch.delitem(sys.modules, "loadtest", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     assert f"loadtest from {tmp_path}" in refused(repository)
+
+
+def test_a_cache_that_cannot_be_is_a_doubt_unless_it_is_switched_off(repository, tmp_path):
+    (tmp_path / "file").touch()
+    (said,) = doubts(repository, cache_dir=tmp_path / "file")
+    assert said.startswith(f"no cache, replicas do not share their models' weights: {tmp_path / 'file'} cannot be made")
+    assert said.endswith("see --cache-dir")
+    assert doubts(repository, cache_dir=tmp_path / "file", cache_max_bytes=0) == []

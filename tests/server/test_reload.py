@@ -31,7 +31,8 @@ def repository(tmp_path):
 
 @pytest.fixture
 def server(repository):
-    with serving(repository, "--model-control-mode", "poll", replicas=REPLICAS) as running:
+    # Without a cache each replica loads for itself: a test takes the memory for that from one of them.
+    with serving(repository, "--model-control-mode", "poll", "--cache-max-bytes", "0", replicas=REPLICAS) as running:
         yield running
 
 
