@@ -173,7 +173,6 @@ _EXPECTED = {
     "string_type": "text",
     "path_type": "a path",
     "tuple_type": "a list",
-    "path_type": "a path",
     **dict.fromkeys(("model_type", "dict_type"), "a mapping"),
 }
 """Kinds of pydantic's complaints -> what was expected, without its words for Python's types."""
