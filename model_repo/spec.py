@@ -21,7 +21,8 @@ class VersionSpec:
     """One version to be served: where it is, how it is configured, and what its configuration says it looks like.
 
     `labels` are the class labels of an output, as read from its label file. `declared_inputs` and `declared_outputs`
-    are what `config.pbtxt` declares, as whole shapes (batch axis included); empty if nothing is declared.
+    are what `config.pbtxt` declares, as whole shapes (batch axis included); empty if nothing is declared. `size` is the
+    bytes of all files in the version's folder.
     """
 
     id: ModelId
@@ -31,6 +32,7 @@ class VersionSpec:
     labels: Mapping[str, tuple[str, ...]]
     declared_inputs: tuple[TensorSpec, ...] = ()
     declared_outputs: tuple[TensorSpec, ...] = ()
+    size: int = 0
 
 
 WantedSet: TypeAlias = Mapping[ModelId, VersionSpec]
