@@ -82,7 +82,7 @@ def _type(annotation: object) -> str:  # noqa: PLR0911 - one line per kind of ty
     if origin is typing.Literal:
         return ", ".join(f"`{str(value).lower() if isinstance(value, bool) else value}`" for value in arguments)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_type(argument) for argument in arguments)
+        return " or ".join(_type(argument) for argument in arguments if argument is not types.NoneType)
     if origin is tuple:
         return f"list of {_type(arguments[0])}"
     if origin is dict:
@@ -96,7 +96,9 @@ def _type(annotation: object) -> str:  # noqa: PLR0911 - one line per kind of ty
 def _default(value: object) -> str:
     if isinstance(value, BaseModel):
         return "as below"
-    return f"`{value}`" if value not in ((), {}, "") else ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`" if value not in ((), {}, "", None) else ""
 
 
 if __name__ == "__main__":

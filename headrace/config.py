@@ -92,12 +92,29 @@ class ServerConfig(_Frozen):
         "none", description="poll: follow the folders; explicit: --load-model, and on request; none: load all at start."
     )
     load_model: tuple[str, ...] = Field((), description="Models to load at start in explicit mode; '*' is all.")
+    lazy: bool = Field(False, description="true: load a model when the first request for it comes, not at start.")
+    max_loaded_models: int | None = Field(
+        None,
+        ge=1,
+        description="Most models loaded at once. The others are loaded on request; the least recently used makes room.",
+    )
+    max_loaded_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Most bytes of models loaded at once, as max_loaded_models. What counts is the size of all files in"
+        " the folders of the versions that are served, once per server: replicas hold the same.",
+    )
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="Largest request, before and after decompression.")
     drain_grace_s: float = Field(30.0, ge=0, description="Longest wait for accepted requests after SIGTERM.")
     receive_timeout_s: float = Field(60.0, gt=0, description="Longest a request may take to arrive, head and body.")
     keep_alive_s: float = Field(75.0, gt=0, description="Idle time after which a connection is closed.")
+
+    @property
+    def models_sleep(self) -> bool:
+        """Whether a model that is wanted may be asleep until somebody asks for it."""
+        return self.lazy or self.max_loaded_models is not None or self.max_loaded_bytes is not None
 
 
 Config = TypeVar("Config", bound=_Frozen)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from headrace.cell import GAUGES
+from headrace.cell import COUNT, GAUGES, IN_FLIGHT, LAST_INFERENCE_MS
 from headrace.counters import ModelCounters, cells_needed
 from headrace.models import ModelId
 
@@ -52,6 +52,21 @@ class Statistics:
                 total = sums[model] = _widened(total, max_batch_rows)
             total.include(memoryview(data).cast("q"))
         return sums
+
+
+def last_use_ms(directory: Path, model: str, now_ms: int) -> int:
+    """When the model was last used by any replica, in milliseconds since 1970; `now_ms` while it runs a request.
+
+    0: never. Of all its versions, past ones included; it reads two cells of each file and no more.
+    """
+    last = 0
+    for path in (directory / model).glob("*~*~*"):
+        with path.open("rb", buffering=0) as file:
+            head = file.read(8 * COUNT)
+        if len(head) == 8 * COUNT:
+            cells = memoryview(head).cast("q")
+            last = max(last, now_ms if cells[IN_FLIGHT] > 0 else cells[LAST_INFERENCE_MS])
+    return last
 
 
 def _widened(counters: ModelCounters | None, max_batch_rows: int) -> ModelCounters:

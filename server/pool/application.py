@@ -17,12 +17,14 @@ from headrace.config import ServerConfig
 from server.pool.agreement import Agreement
 from server.pool.board import Board
 from server.pool.editor import Editor
+from server.pool.waker import Waker
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPlace:
     """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it;
-    `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise.
+    `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise;
+    `waker` for those who wait for a model that is asleep.
     """
 
     index: int
@@ -34,6 +36,7 @@ class ReplicaPlace:
     counters: Path
     agreement: Agreement
     editor: Editor
+    waker: Waker
 
     def connection_closed(self) -> None:
         """Every protocol from `ReplicaApplication.connection` calls this once, in its `connection_lost`.

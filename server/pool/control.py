@@ -5,13 +5,13 @@
 Receives scans from a source and votes from the supervisor's loop, hands messages to children. The replicas' side is
 `agreement.py`. Invariants: 1. Every replica with a place is told of every change. 2. Those that may vote are the READY
 ones, and while the pool starts those that are STARTING too: one that comes back later must not hold up the others, and
-takes over what they have decided.
+takes over what they have decided. 3. Where models sleep (`roster.py`), what is wanted is what is awake of it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 from headrace.errors import RepositoryError
@@ -24,6 +24,7 @@ from server.pool.channel import Verdict, Vote, Wanted
 from server.pool.child import Child
 from server.pool.events import Event, Found, NothingFound
 from server.pool.place import Place
+from server.pool.roster import Roster
 
 _UNLOADED = "it was unloaded by another request meanwhile"
 
@@ -42,8 +43,9 @@ async def follow(source: Source, put: Callable[[Event], None]) -> None:
 class Control:
     """Called from the supervisor's loop only."""
 
-    def __init__(self, directory: Path, board: Board, places: Sequence[Place]) -> None:
+    def __init__(self, directory: Path, board: Board, places: Sequence[Place], roster: Roster | None = None) -> None:
         self._directory = directory
+        self._roster = roster
         self._board = board
         self._places = places
         self._ballots = Ballots()
@@ -51,7 +53,24 @@ class Control:
         self._known = False
 
     def want(self, scan: Scan) -> None:
-        """From now on this is wanted."""
+        """From now on this is wanted: all of it, or what is awake of it."""
+        self._publish(self._roster.want(scan) if self._roster else scan)
+
+    def wake(self, name: str, who: Hashable) -> None:
+        """`who` asks for a model that may be asleep."""
+        if self._roster and self._roster.ask(name, who):
+            self._publish(self._roster.part())
+
+    def rest(self, name: str, who: Hashable) -> None:
+        """`who` asks for it no more."""
+        if self._roster and self._roster.rest(name, who):
+            self._publish(self._roster.part())
+
+    def asleep(self, name: str) -> bool:
+        """Whether the model is wanted and asleep."""
+        return self._roster is not None and self._roster.asleep(name)
+
+    def _publish(self, scan: Scan) -> None:
         wanted.write(self._directory, scan)
         self._scan, self._known = scan, True
         self._ballots.want({(id.name, id.version, spec.fingerprint) for id, spec in scan.wanted.items()})
@@ -77,13 +96,19 @@ class Control:
         """The replica in `place` has ended."""
         self._ballots.leave(place.index)
         self.count()
+        if self._roster and self._roster.left(place.index):
+            self._publish(self._roster.part())
 
     def count(self) -> None:
         """To be called whenever those that may vote have become fewer."""
+        changed = False
         for load, reason, voted in self._ballots.count(self.voters()):
             if reason:
                 _log.warning("%s/%d is not published: %s", load[0], load[1], reason)
             self._announce(load, reason, voted)
+            changed |= self._roster is not None and self._roster.decided(load[0], not reason)
+        if changed and self._roster:
+            self._publish(self._roster.part())
 
     def _announce(self, load: LoadKey, reason: str, voted: Sequence[int]) -> None:
         for place in self._places:

@@ -16,15 +16,16 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from headrace.config import ServerConfig
 from model_repo.sources import Source
 from server.pool.board import Board, State
-from server.pool.channel import Boot, Draining, Edit, Failed, Message, Ready, Settled, Vote
+from server.pool.channel import Boot, Draining, Edit, Failed, Message, Ready, Settled, Vote, Wake, Woken
 from server.pool.child import Child, how_it_ended
 from server.pool.control import Control, follow
-from server.pool.directory import board_in, private_directory
+from server.pool.directory import board_in, counters_in, private_directory
 from server.pool.edits import Edits
 from server.pool.events import (
     Ended,
@@ -42,7 +43,9 @@ from server.pool.events import (
 from server.pool.exit_codes import ExitCode
 from server.pool.place import Place
 from server.pool.restarts import GiveUp, RestartAt, next_restart
+from server.pool.roster import Roster
 from server.pool.sockets import listen_http, port_of, reserve_grpc
+from server.statistics import last_use_ms
 
 KILL_AFTER_S = 1.0
 """A replica ends by itself when its grace has passed; one that is stuck is killed this much later."""
@@ -92,7 +95,8 @@ class Supervisor:
             self._http_port, self._grpc_port = port_of(self._http), port_of(grpc)
             self._directory: Path = stack.enter_context(private_directory())
             self._board = Board.create(board_in(self._directory), len(self._places))
-            self._control = Control(self._directory, self._board, self._places)
+            roster = Roster.of(config, partial(last_use_ms, counters_in(self._directory)))
+            self._control = Control(self._directory, self._board, self._places, roster)
             self._edits = Edits(self._source, self._control, self._places, self._events.put_nowait)
             _log.info(
                 "listening on %s: REST port %d, gRPC port %d; starting replicas: %d",
@@ -112,6 +116,7 @@ class Supervisor:
             await self._start(place)
         while self._children or not self._stopping:
             await self._act(await self._events.get())
+            self._edits.proceed()  # whatever happened may have woken the model of a load
 
     async def _act(self, event: Event) -> None:
         match event:
@@ -179,6 +184,10 @@ class Supervisor:
                 self._control.vote(place, message)
             case Settled(number) if place:
                 self._edits.settled(place, number)
+            case Wake(model) if place:
+                self._control.wake(model, place.index)
+            case Woken(model) if place:
+                self._control.rest(model, place.index)
             case Edit() if place:
                 self._followers.create_task(self._edits.begin(child, message), name=f"edit {message.model}")
             case Failed(reason) if place:

@@ -5,7 +5,7 @@ import pytest
 from headrace import cell
 from headrace.counters import cells_needed
 from headrace.models import ModelId
-from server.statistics import REFUSALS, Statistics
+from server.statistics import REFUSALS, Statistics, last_use_ms
 
 DIGITS = ModelId("digits", 1)
 
@@ -82,3 +82,13 @@ def test_file_that_is_being_made_is_passed_over(replica, tmp_path):
     (tmp_path / "half/0~1~4").write_bytes(bytes(8 * cells_needed(4) - 8))
     replica(1).open(ModelId("half", 1), 4).succeeded(1)
     assert replica(0).totals()[ModelId("half", 1)].cells[cell.SUCCESSES] == 1
+
+
+def test_the_last_use_is_that_of_any_replica_and_version_and_now_while_a_request_runs(replica, tmp_path):
+    assert last_use_ms(tmp_path, "digits", 99) == 0
+    for index, version, at in ((0, 1, 5), (1, 1, 8), (1, 2, 7)):
+        replica(index).open(ModelId("digits", version), 4).cells[cell.LAST_INFERENCE_MS] = at
+    replica(0).open(ModelId("other", 1), 4).cells[cell.LAST_INFERENCE_MS] = 50
+    assert last_use_ms(tmp_path, "digits", 99) == 8
+    replica(0).open(DIGITS, 4).add(cell.IN_FLIGHT, 1)
+    assert last_use_ms(tmp_path, "digits", 99) == 99
