@@ -26,6 +26,7 @@ from server.rest.site import Site
 from server.rpc.front import GrpcFront
 from server.servable import Servable, load_servable
 from server.statistics import REFUSALS, Statistics
+from server.waiting import WaitingRoom
 
 logger = logging.getLogger("headrace.replica")
 
@@ -47,9 +48,11 @@ class Application:
         self._statistics = Statistics(place.counters, place.index)
         self._models: Manager[Servable] = Manager(self._prepare)
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
-        self._plane = DataPlane(self._models, self._statistics.open(REFUSALS, 1))
+        self._room = WaitingRoom(self._models, place.waker)
+        refusals = self._statistics.open(REFUSALS, 1)
+        self._plane = DataPlane(self._models, refusals, self._room if config.models_sleep else None)
         ready = place.board.pool_ready
-        metrics = PoolMetrics(self._statistics, place.board)
+        metrics = PoolMetrics(self._statistics, place.board, self._models.index)
         self._site = Site(
             self._plane,
             make_app(self._plane, self._statistics, metrics, ready, place.editor, config.max_body_bytes),
@@ -73,6 +76,7 @@ class Application:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._models.run(), name="models")
             tasks.create_task(self._follow_wanted(tasks), name="wanted")
+            tasks.create_task(self._room.follow(), name="waiting room")
             tasks.create_task(self._sweep(), name="connections")
 
     async def load(self) -> None:
@@ -97,6 +101,7 @@ class Application:
         for connection in self._connections():
             connection.drain()
         self._place.editor.end()
+        self._room.end()
         asyncio.get_running_loop().call_later(LINGER_S, self._close_idle)
         async with asyncio.TaskGroup() as ends:
             ends.create_task(self._grpc.drain(grace_s), name="drain gRPC")

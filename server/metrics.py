@@ -5,7 +5,8 @@ Nothing is registered, incremented or locked per request; `prometheus_client` on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -13,6 +14,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from headrace import __version__, cell
 from headrace.counters import BUCKETS_S, COMPUTE_AT, QUEUE_AT, REQUEST_AT, ModelCounters
 from headrace.models import ModelId
+from model_repo.index import IndexRow
+from model_repo.scan import ASLEEP
 from server.pool.board import Board, State
 from server.statistics import REFUSALS, Statistics
 
@@ -21,11 +24,14 @@ _ROWS = tuple(2**power for power in range(17))
 
 
 class PoolMetrics:
-    """A prometheus_client collector over the pool's counters and board."""
+    """A prometheus_client collector over the pool's counters and board, and the repository index."""
 
-    def __init__(self, statistics: Statistics, board: Board) -> None:
+    def __init__(
+        self, statistics: Statistics, board: Board, index: Callable[[], Iterable[IndexRow]] = lambda: ()
+    ) -> None:
         self._statistics = statistics
         self._board = board
+        self._index = index
 
     def text(self) -> bytes:
         """The exposition in Prometheus' text format."""
@@ -46,6 +52,11 @@ class PoolMetrics:
         for slug, count in (refusals.failures() if refusals else {}).items():
             refused.add_metric([slug], count)
         yield refused
+        found = Counter("asleep" if row.reason == ASLEEP else row.state.lower() for row in self._index())
+        models = GaugeMetricFamily("headrace_model_versions", "Rows of the repository index.", labels=["state"])
+        for shown in ("ready", "loading", "unloading", "unavailable", "asleep"):
+            models.add_metric([shown], found[shown])
+        yield models
         replicas = self._board.replicas()
         state = GaugeMetricFamily("headrace_replicas", "Server processes by state.", labels=["state"])
         for kind in State:

@@ -146,8 +146,13 @@ def repository_index(plane: DataPlane, *, ready: bool = False) -> list[dict[str,
 
 
 def model_ready(plane: DataPlane, name: str, version: str) -> bool:
-    """Whether a version (or, without one, any) can serve. Raises ModelNotFound for what is not in the repository."""
+    """Whether a version (or, without one, any) can be asked. Raises ModelNotFound for what is not in the repository.
+
+    One that is asleep can: a request wakes it. A client that asks first whether it may would else never send one.
+    """
     ready = plane.models.ready_versions(name)
+    if plane.may_wait(name):
+        return True
     if ready and (not version or number(version) in ready):
         return True
     rows = [row for row in plane.models.index() if row.name == name]
