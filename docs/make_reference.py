@@ -97,6 +97,8 @@ def _type(annotation: object) -> str:  # noqa: PLR0911 - one line per kind of ty
 def _default(value: object) -> str:
     if isinstance(value, BaseModel):
         return "as below"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{value}`" if value not in ((), {}, "", None) else ""
 
 

@@ -139,6 +139,18 @@ class ServerConfig(_Frozen):
         description="Folder for what can be made or fetched again: optimised models, copies of remote repositories.",
     )
     load_model: tuple[str, ...] = Field((), description="Models to load at start in explicit mode; '*' is all.")
+    lazy: bool = Field(False, description="true: load a model when the first request for it comes, not at start.")
+    max_loaded_models: int | None = Field(
+        None,
+        ge=1,
+        description="Most models loaded at once. The others are loaded on request; the least recently used makes room.",
+    )
+    max_loaded_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Most bytes of models loaded at once, as max_loaded_models. What counts is the size of all files in"
+        " the folders of the versions that are served, once per server: replicas hold the same.",
+    )
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="Largest request, before and after decompression.")
@@ -155,6 +167,11 @@ class ServerConfig(_Frozen):
         ge=0,
         description="Most bytes of optimised models, of which the least recently used go first; 0: none are kept.",
     )
+
+    @property
+    def models_sleep(self) -> bool:
+        """Whether a model that is wanted may be asleep until somebody asks for it."""
+        return self.lazy or self.max_loaded_models is not None or self.max_loaded_bytes is not None
 
 
 Config = TypeVar("Config", bound=_Frozen)

@@ -27,7 +27,7 @@ from model_repo.handle import Handle, S
 from model_repo.index import IndexRow
 from model_repo.refusal import number, refusal
 from model_repo.routes import Routes
-from model_repo.scan import NOT_LOADED, Problem
+from model_repo.scan import ASLEEP, QUIET, Problem
 from model_repo.spec import VersionSpec, WantedSet
 from model_repo.states import State
 
@@ -81,6 +81,16 @@ class Manager(Generic[S]):
         """All that `acquire` would give, by name and version. For metrics and statistics; no claim is made."""
         return self._routes.servables()
 
+    def may_come(self, name: str) -> bool:
+        """Whether it is worth waiting for a version of the model: it is asleep, or not all is settled about it."""
+        asleep = any(problem.reason == ASLEEP for problem in self._problems.get(name, ()))
+        coming = (State.NEW, State.LOADING)
+        return asleep or self._pending(name) or any(handle.life.state in coming for handle in self._all(name))
+
+    async def progressed(self) -> None:
+        """Wait until something has happened: what `acquire` and `may_come` say may have changed."""
+        await self._progress.wait()
+
     # --- for the control plane ---
 
     def want(self, wanted: WantedSet, problems: Iterable[Problem] = ()) -> None:
@@ -100,7 +110,7 @@ class Manager(Generic[S]):
         known, self._problems = self._problems, {}
         for problem in problems:
             self._problems.setdefault(problem.name, []).append(problem)
-            if problem.reason != NOT_LOADED and problem not in known.get(problem.name, ()):
+            if problem.reason not in QUIET and problem not in known.get(problem.name, ()):
                 log.warning("%s", problem)
         self._wake.set()
 
@@ -207,19 +217,23 @@ class Manager(Generic[S]):
             handle.life.advance(State.FAILED, "the load was cancelled")
             raise
         except ServingError as error:
-            log.warning("%s failed to load: %s", id, error)
+            level = logging.WARNING if self._is_wanted(handle) else logging.DEBUG  # overtaken, or put to sleep
+            log.log(level, "%s failed to load: %s", id, error)
             handle.life.advance(State.FAILED, str(error))
         except Exception as error:
             log.exception("%s failed to load", id)
             handle.life.advance(State.FAILED, f"{type(error).__name__}: {error}")
         else:
-            spec = self._wanted.get(id.name, {}).get(id)
-            if spec is not None and spec.fingerprint == handle.spec.fingerprint:
+            if self._is_wanted(handle):
                 self._publish(handle)
             else:
                 await self._dispose(handle)
         finally:
             self._changed(id.name)
+
+    def _is_wanted(self, handle: Handle[S]) -> bool:
+        spec = self._wanted.get(handle.spec.id.name, {}).get(handle.spec.id)
+        return spec is not None and spec.fingerprint == handle.spec.fingerprint
 
     async def _unload(self, handle: Handle[S]) -> None:
         await handle.released()

@@ -37,6 +37,10 @@ NO_MODELS = ("lost+found",)
 """Folders that file systems, not people, put into a repository."""
 NOT_LOADED = "not loaded"
 """The reason of a model that nobody asked for: in the index, and no news."""
+ASLEEP = "asleep: loaded when a request comes"
+"""The reason of a model that nobody has asked for yet, or that made room for others: no news either."""
+QUIET = (NOT_LOADED, ASLEEP)
+"""Reasons that are not worth a line in the log."""
 NOT_THERE = "is not in the repository"
 """The reason of a model that was asked for by name and has no folder."""
 TEXT_BYTES = 16 << 20
@@ -144,16 +148,15 @@ def _read(name: str, folder: Path, override: Override) -> ModelScan:
     for version in there:
         try:
             model_file = folder / str(version) / declared.model_filename
-            fingerprint = _fingerprint(model_file, folder.parent, settings)
+            fingerprint, size = _fingerprint(model_file, folder.parent, settings)
         except RepositoryError as error:
             problems[version] = _problem(name, version, str(error))
         except OSError as error:
             problems[version] = _problem(name, version, _os_reason(error, folder))
         else:
             id = ModelId(name, version)
-            specs[version] = VersionSpec(
-                id, model_file, config, fingerprint, labels, declared.inputs, declared.outputs, warmup
-            )
+            tensors = declared.inputs, declared.outputs
+            specs[version] = VersionSpec(id, model_file, config, fingerprint, labels, *tensors, warmup, size)
     # A broken version that the policy would not have chosen anyway is no news.
     reported = [problems[version] for version in versions.choose(config.versions, there) if version in problems]
     for version in versions.missing(config.versions, there):
@@ -216,8 +219,12 @@ def _versions(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
 
 
-def _fingerprint(model_file: Path, repository: Path, settings: str) -> str:
-    """Changes when a file of the version or a setting does; reads no file. Modes and access times do not matter."""
+def _fingerprint(model_file: Path, repository: Path, settings: str) -> tuple[str, int]:
+    """Changes when a file of the version or a setting does; reads no file. Modes and access times do not matter.
+
+    With it the bytes of the files.
+    """
+    size = 0
     digest = blake2b(settings.encode("utf-8", "surrogateescape"), digest_size=16)
     _check_inside(model_file.parent, repository)
     if not model_file.is_file():
@@ -226,9 +233,10 @@ def _fingerprint(model_file: Path, repository: Path, settings: str) -> str:
         if path.is_symlink():
             _check_inside(path, repository)
         stat = path.stat()
+        size += stat.st_size
         row = f"\0{path.relative_to(repository)}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}"
         digest.update(row.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    return digest.hexdigest(), size
 
 
 def _files(folder: Path) -> Iterator[Path]:

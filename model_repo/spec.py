@@ -22,7 +22,7 @@ class VersionSpec:
 
     `warmup` are files with requests to run before the first real one, `labels` the class labels of an output, as read
     from its label file. `declared_inputs` and `declared_outputs` are what `config.pbtxt` declares, as whole shapes
-    (batch axis included); empty if nothing is declared.
+    (batch axis included); empty if nothing is declared. `size` is the bytes of all files in the version's folder.
     """
 
     id: ModelId
@@ -33,6 +33,7 @@ class VersionSpec:
     declared_inputs: tuple[TensorSpec, ...] = ()
     declared_outputs: tuple[TensorSpec, ...] = ()
     warmup: tuple[Path, ...] = ()
+    size: int = 0
 
 
 WantedSet: TypeAlias = Mapping[ModelId, VersionSpec]

@@ -33,6 +33,7 @@ from server.rest.site import Site
 from server.rpc.front import GrpcFront
 from server.servable import Servable, load_servable
 from server.statistics import REFUSALS, Statistics
+from server.waiting import WaitingRoom
 from server.warmup import warm_up
 
 logger = logging.getLogger("headrace.replica")
@@ -56,9 +57,11 @@ class Application:
         self._cache = open_cache(cache_folder(config.cache_dir, os.environ), config.cache_max_bytes)
         self._models: Manager[Servable] = Manager(self._prepare)
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
-        self._plane = DataPlane(self._models, self._statistics.open(REFUSALS, 1))
+        self._room = WaitingRoom(self._models, place.waker)
+        refusals = self._statistics.open(REFUSALS, 1)
+        self._plane = DataPlane(self._models, refusals, self._room if config.models_sleep else None)
         ready = place.board.pool_ready
-        metrics = PoolMetrics(self._statistics, place.board)
+        metrics = PoolMetrics(self._statistics, place.board, self._models.index)
         self._site = Site(
             self._plane,
             make_app(
@@ -84,6 +87,7 @@ class Application:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._models.run(), name="models")
             tasks.create_task(self._follow_wanted(tasks), name="wanted")
+            tasks.create_task(self._room.follow(), name="waiting room")
             tasks.create_task(self._sweep(), name="connections")
 
     async def load(self) -> None:
@@ -108,6 +112,7 @@ class Application:
         for connection in self._connections():
             connection.drain()
         self._place.editor.end()
+        self._room.end()
         asyncio.get_running_loop().call_later(LINGER_S, self._close_idle)
         async with asyncio.TaskGroup() as ends:
             ends.create_task(self._grpc.drain(grace_s), name="drain gRPC")

@@ -24,6 +24,7 @@ from model_repo.handle import Handle
 from model_repo.manager import Manager
 from server.classification import chosen_form
 from server.servable import Servable
+from server.waiting import Cancellable, Enter, Refuse, Waiting, WaitingRoom
 
 logger = logging.getLogger("headrace.dataplane")
 requests = logging.getLogger("headrace.requests")
@@ -32,22 +33,31 @@ requests = logging.getLogger("headrace.requests")
 SHOWN_CHARS = 100
 """Of a request's id, in the log."""
 
+LONGEST_WAIT_US = 60_000_000
+"""For a model that is asleep, of those who only want to know about it and give no timeout."""
+
 Answer = Callable[[InferResponse | ServingError], None]
 
 
 class DataPlane:
     """The front ends' view of everything behind them. Used from the event loop only."""
 
-    def __init__(self, models: Manager[Servable], refusals: ModelCounters) -> None:
+    def __init__(self, models: Manager[Servable], refusals: ModelCounters, room: WaitingRoom | None = None) -> None:
         self.models = models
+        self._room = room
         self._refusals = refusals
         self._ticket = LoggedTicket if requests.isEnabledFor(logging.DEBUG) else Ticket
 
-    def submit(self, request: InferRequest, answer: Answer) -> Ticket:
-        """Start a request. Raises ServingError if it is refused at once; else `answer` gets the outcome later."""
+    def submit(self, request: InferRequest, answer: Answer) -> Cancellable:
+        """Start a request. Raises ServingError if it is refused at once; else `answer` gets the outcome later.
+
+        A request for a model that is asleep waits for it, and answers a refusal later too.
+        """
         try:
             handle = self.models.acquire(request.model, request.version)
         except ServingError as error:
+            if self.may_wait(request.model):
+                return self._wait(request, answer)
             self.refused(error, request)
             raise
         servable = handle.servable
@@ -64,6 +74,58 @@ class DataPlane:
             raise
         servable.counters.cells[cell.IN_FLIGHT] += 1
         return ticket
+
+    def may_wait(self, model: str) -> bool:
+        """Whether requests for the model, which is not there, wait until it is: it is asleep or coming."""
+        return self._room is not None and self._room.is_for(model)
+
+    def wait(self, model: str, version: str, enter: Enter, refuse: Refuse, timeout_us: int = 0) -> Cancellable:
+        """Wait for a model of which `may_wait` is true. Raises ServingError if there is no room for more."""
+        assert self._room is not None
+        return self._room.wait(model, version, timeout_us, enter, refuse)
+
+    async def awake(self, model: str, version: str) -> None:
+        """Returns when the model can be asked, or will not come: at once unless it is asleep. Raises ServingError."""
+        try:
+            self.models.acquire(model, version).release()
+        except ServingError:
+            if not self.may_wait(model):
+                return  # whoever asks next hears why
+            there: asyncio.Future[ServingError | None] = asyncio.get_running_loop().create_future()
+
+            def told(refusal: ServingError | None) -> None:
+                if not there.done():
+                    there.set_result(refusal)
+
+            waiting = self.wait(model, version, lambda _: told(None), told, LONGEST_WAIT_US)
+            try:
+                refusal = await there
+            finally:
+                waiting.cancel()
+            if refusal is not None:
+                raise refusal from None
+
+    def _wait(self, request: InferRequest, answer: Answer) -> Cancellable:
+        def enter(waiting: Waiting) -> Cancellable | None:
+            request.timeout_us = waiting.left_us()
+            try:
+                ticket = self.submit(request, answer)
+            except ServingError as error:
+                answer(error)
+                return None
+            if isinstance(ticket, Ticket):
+                ticket.arrived = waiting.since  # what the client waits for counts
+            return ticket
+
+        def refuse(error: ServingError) -> None:
+            self.refused(error, request)
+            answer(error)
+
+        try:
+            return self.wait(request.model, request.version, enter, refuse, request.timeout_us)
+        except ServingError as error:
+            self.refused(error, request)
+            raise
 
     def refused(self, error: Exception, request: InferRequest | None = None) -> None:
         """Count a request that never got as far as a loaded model. None: it could not even be decoded."""

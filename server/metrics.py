@@ -7,7 +7,8 @@ others by `prometheus_client`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,6 +17,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from headrace import __version__, cell
 from headrace.counters import BUCKETS_S, COMPUTE_AT, QUEUE_AT, REQUEST_AT, ModelCounters
 from headrace.models import ModelId
+from model_repo.index import IndexRow
+from model_repo.scan import ASLEEP
 from server.exposition import Kind, head, histogram, labels, simple
 from server.pool.board import Board, State
 from server.statistics import REFUSALS, Statistics
@@ -37,11 +40,14 @@ _DURATIONS = (
 
 
 class PoolMetrics:
-    """The text over the pool's counters and board."""
+    """The text over the pool's counters and board, and the repository index."""
 
-    def __init__(self, statistics: Statistics, board: Board) -> None:
+    def __init__(
+        self, statistics: Statistics, board: Board, index: Callable[[], Iterable[IndexRow]] = lambda: ()
+    ) -> None:
         self._statistics = statistics
         self._board = board
+        self._index = index
 
     def text(self) -> bytes:
         """The exposition in Prometheus' text format."""
@@ -60,6 +66,11 @@ class PoolMetrics:
         for slug, count in (refusals.failures() if refusals else {}).items():
             refused.add_metric([slug], count)
         yield refused
+        found = Counter("asleep" if row.reason == ASLEEP else row.state.lower() for row in self._index())
+        models = GaugeMetricFamily("headrace_model_versions", "Rows of the repository index.", labels=["state"])
+        for shown in ("ready", "loading", "unloading", "unavailable", "asleep"):
+            models.add_metric([shown], found[shown])
+        yield models
         replicas = self._board.replicas()
         state = GaugeMetricFamily("headrace_replicas", "Server processes by state.", labels=["state"])
         for kind in State:

@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from model_repo.scan import ASLEEP
+
 REFUSED, UNREACHABLE = 1, 2
 POLL_S = 0.2
 _STYLES = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow", "UNAVAILABLE": "red"}
@@ -87,7 +89,7 @@ def wait(
     as_json: AsJson = False,
     timeout: Timeout = 60.0,
 ) -> None:
-    """Wait until the server is ready and the models are; says what is missing when the time is up."""
+    """Wait until the server is ready and the models are, or can be woken; says what is missing when the time is up."""
     end = time.monotonic() + timeout
     missing = "no server has answered"
     rows: list[dict[str, Any]] = []
@@ -112,7 +114,7 @@ def _missing(rows: Sequence[dict[str, Any]], names: Sequence[str], ready: bool) 
     if not ready:
         return "the server is starting"
     loading = {row["name"] for row in rows if row.get("state") == "LOADING"}
-    there = {row["name"] for row in rows if row.get("state") == "READY"} - loading
+    there = {row["name"] for row in rows if row.get("state") == "READY" or row.get("reason") == ASLEEP} - loading
     states = {row["name"]: row.get("reason") or row.get("state", "") for row in rows}
     unready = [name for name in names if name not in there] if names else sorted(loading)
     return ", ".join(f"{name} ({states.get(name, 'not in the repository')})" for name in unready)

@@ -9,7 +9,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
@@ -31,7 +31,7 @@ def options() -> list[inspect.Parameter]:
             help=field.description,
             metavar=f"<{_metavar(field.annotation)}>",
             envvar=_variable(name),
-            show_default=str(field.default) if field.default not in ((), None) else False,
+            show_default=str(field.default).lower() if field.default not in ((), None) else False,
         )
         kind: Any = list[str] if get_origin(field.annotation) is tuple else str
         parameters.append(
@@ -117,5 +117,5 @@ def _metavar(annotation: Any) -> str:
     if origin in (Annotated, tuple):
         return _metavar(arguments[0])
     if origin in (Union, UnionType):
-        return "|".join(_metavar(argument) for argument in arguments if argument is not type(None))
-    return {int: "number", float: "number", Path: "path", Url: "url"}.get(annotation, "text")
+        return "|".join(_metavar(each) for each in arguments if each is not NoneType)
+    return {bool: "true|false", int: "number", float: "number", Path: "path", Url: "url"}.get(annotation, "text")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headrace.cell import GAUGES
+from headrace.cell import GAUGES, IN_FLIGHT, LAST_INFERENCE_MS
 from headrace.counters import ModelCounters
 from headrace.models import ModelId
 from server.sheets import Sheet, records
@@ -68,6 +68,19 @@ class Statistics:
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{self._replica}~{number}"
+
+
+def last_uses_ms(directory: Path, now_ms: int) -> dict[str, int]:
+    """When each model was last used by any replica, in milliseconds since 1970; `now_ms` while it runs a request.
+
+    Of all its versions, past ones included; a model that was never loaded is not there.
+    """
+    last: dict[str, int] = {}
+    for path in directory.glob("*~*"):
+        for id, _, cells in records(memoryview(path.read_bytes()).cast("q")):
+            used = now_ms if cells[IN_FLIGHT] > 0 else cells[LAST_INFERENCE_MS]
+            last[id.name] = max(last.get(id.name, 0), used)
+    return last
 
 
 def _widened(counters: ModelCounters | None, max_batch_rows: int) -> ModelCounters:

@@ -156,8 +156,13 @@ def event(happened: Happened) -> dict[str, Any]:
 
 
 def model_ready(plane: DataPlane, name: str, version: str) -> bool:
-    """Whether a version (or, without one, any) can serve. Raises ModelNotFound for what is not in the repository."""
+    """Whether a version (or, without one, any) can be asked. Raises ModelNotFound for what is not in the repository.
+
+    One that is asleep can: a request wakes it. A client that asks first whether it may would else never send one.
+    """
     ready = plane.models.ready_versions(name)
+    if plane.may_wait(name):
+        return True
     if ready and (not version or number(version) in ready):
         return True
     rows = plane.models.index(name)

@@ -19,13 +19,15 @@ from server.pool.agreement import Agreement
 from server.pool.board import Board
 from server.pool.editor import Editor
 from server.pool.journal import Happened
+from server.pool.waker import Waker
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPlace:
     """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it;
     `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise;
-    `happened(since, model)` gives the pool's events (journal.py).
+    `happened(since, model)` gives the pool's events (journal.py); `waker` is for those who wait for a model that is
+    asleep.
     """
 
     index: int
@@ -38,6 +40,7 @@ class ReplicaPlace:
     agreement: Agreement
     editor: Editor
     happened: Callable[[int, str], list[Happened]]
+    waker: Waker
 
     def connection_closed(self) -> None:
         """Every protocol from `ReplicaApplication.connection` calls this once, in its `connection_lost`.

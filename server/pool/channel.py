@@ -1,7 +1,7 @@
 """The control channel between supervisor and replica: one JSON message per line over a socketpair.
 
     supervisor  -- Boot, Wanted, Verdict, Settle, Edited, then Drain -->    replica
-                <-- Vote, Objection, Settled, Edit, Ready or Failed, Draining --
+                <-- Vote, Objection, Settled, Edit, Wake, Woken, Ready or Failed, Draining --
 
 Invariants: 1. The end of the stream means that the peer is gone; there is no other heartbeat. 2. A line is at most
 `MAX_LINE` bytes and no more than that may wait to be written; whoever breaks either rule is treated as gone.
@@ -98,6 +98,18 @@ class Edited(msgspec.Struct, frozen=True, tag=True):
     found: bool
 
 
+class Wake(msgspec.Struct, frozen=True, tag=True):
+    """Requests for `model`, which this replica does not have, wait here: it is asked for until `Woken`."""
+
+    model: str
+
+
+class Woken(msgspec.Struct, frozen=True, tag=True):
+    """No request waits for `model` here any more: it is loaded, or cannot be, or they have all gone away."""
+
+    model: str
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Take no more connections, answer what was accepted, end."""
 
@@ -117,7 +129,21 @@ class Draining(msgspec.Struct, frozen=True, tag=True):
 
 
 Message = (
-    Boot | Wanted | Verdict | Vote | Objection | Settle | Settled | Edit | Edited | Drain | Ready | Failed | Draining
+    Boot
+    | Wanted
+    | Verdict
+    | Vote
+    | Objection
+    | Settle
+    | Settled
+    | Edit
+    | Edited
+    | Wake
+    | Woken
+    | Drain
+    | Ready
+    | Failed
+    | Draining
 )
 
 _encode = msgspec.json.Encoder().encode

@@ -6,18 +6,19 @@
 Receives scans from a source and votes from the supervisor's loop, hands messages to children and notes in the journal
 what it decides. The replicas' side is `agreement.py`. Invariants: 1. Every replica with a place is told of every
 change. 2. Those that may vote are the READY ones, and while the pool starts those that are STARTING too: one that comes
-back later must not hold up the others, and takes over what they have decided.
+back later must not hold up the others, and takes over what they have decided. 3. Of what the source wants, the
+replicas are told what is awake (roster.py), and what was published last until its successor is (published.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import Path
 
 from headrace.errors import RepositoryError
-from model_repo.scan import NOT_LOADED, ModelScan, Scan
+from model_repo.scan import NOT_LOADED, QUIET, ModelScan, Scan
 from model_repo.sources import Source
 from server.pool import wanted
 from server.pool.ballots import Ballots, LoadKey
@@ -28,6 +29,7 @@ from server.pool.events import Event, Found, LoadOverdue, NothingFound, TrialOve
 from server.pool.journal import Journal
 from server.pool.place import Place
 from server.pool.published import Published
+from server.pool.roster import Roster
 
 _UNLOADED = "it was unloaded by another request meanwhile"
 
@@ -54,6 +56,7 @@ class Control:
         journal: Journal,
         put: Callable[[Event], None],
         straggler_s: float,
+        roster: Roster | None = None,
     ) -> None:
         self._directory = directory
         self._board = board
@@ -61,6 +64,7 @@ class Control:
         self._journal = journal
         self._put = put
         self._straggler_s = straggler_s
+        self._roster = roster
         self._ballots = Ballots()
         self._published = Published()
         self._scan = Scan({})
@@ -68,15 +72,26 @@ class Control:
         self._known = False
 
     def want(self, scan: Scan) -> None:
-        """From now on the repository says this."""
-        self._note(scan)
-        self._scan, self._known = scan, True
-        self._tell()
-        self._complete(scan.models)
+        """From now on the repository says this: all of it is wanted, or what is awake of it."""
+        self._want(self._roster.want(scan) if self._roster else scan)
 
     def want_again(self) -> None:
         """What is wanted may have changed, because time has passed."""
         self._tell()
+
+    def wake(self, name: str, who: Hashable) -> None:
+        """`who` asks for a model that may be asleep."""
+        if self._roster and self._roster.ask(name, who):
+            self._want(self._roster.part())
+
+    def rest(self, name: str, who: Hashable) -> None:
+        """`who` asks for it no more."""
+        if self._roster and self._roster.rest(name, who):
+            self._want(self._roster.part())
+
+    def asleep(self, name: str) -> bool:
+        """Whether the model is wanted and asleep."""
+        return self._roster is not None and self._roster.asleep(name)
 
     def greet(self, child: Child) -> None:
         """A child has a place now."""
@@ -115,11 +130,17 @@ class Control:
         """The replica in `place` has ended."""
         self._ballots.leave(place.index)
         self.count()
+        if self._roster and self._roster.left(place.index):
+            self._want(self._roster.part())
 
     def count(self) -> None:
         """To be called whenever those that may vote have become fewer."""
+        changed = False
         for load, reason, voted in self._ballots.count(self.voters()):
             self._decided(load, reason, voted)
+            changed |= self._roster is not None and self._roster.decided(load[0], not reason)
+        if changed and self._roster:
+            self._want(self._roster.part())
 
     def complaint(self, name: str) -> str:
         """Why the model is not all that is wanted of it, once it has settled; "" if it is."""
@@ -137,6 +158,12 @@ class Control:
         return {
             index for index, state in states.items() if state is State.READY or (starting and state is State.STARTING)
         }
+
+    def _want(self, scan: Scan) -> None:
+        self._note(scan)
+        self._scan, self._known = scan, True
+        self._tell()
+        self._complete(scan.models)
 
     def _tell(self) -> None:
         scan = self._published.beside(self._scan, asyncio.get_running_loop().time())
@@ -179,7 +206,7 @@ class Control:
             self._journal.note("wanted", name, version)
         known = set(self._scan.problems)
         for problem in scan.problems:
-            if problem not in known and problem.reason != NOT_LOADED:
+            if problem not in known and problem.reason not in QUIET:
                 self._journal.note("problem", problem.name, problem.version, problem.reason)
 
 

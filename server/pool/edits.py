@@ -30,8 +30,15 @@ from server.pool.place import Place
 class _Waiting:
     child: Child
     edit: Edit
-    replicas: set[int]
-    """Those that have not settled yet."""
+    replicas: set[int] | None = None
+    """Those that have not settled yet. None: they have not been told to, since the model must be woken first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """The one who asks for a model that a load request names, so that it is awake until that is answered."""
+
+    number: int
 
 
 class Edits:
@@ -76,28 +83,38 @@ class Edits:
     def made(self, child: Child, edit: Edit) -> None:
         """It is wanted by now: ask everyone to say when it is so."""
         self._number += 1
-        self._waiting[self._number] = _Waiting(child, edit, self._control.voters())
+        self._waiting[self._number] = _Waiting(child, edit)
         self._folders.setdefault(edit.model, {})[self._number] = edit.folder
-        for place in self._places:
-            if place.child is not None:
-                place.child.tell(Settle(self._number, edit.model))
+        if edit.load:
+            self._control.wake(edit.model, _Load(self._number))
+        self.proceed()
+
+    def proceed(self) -> None:
+        """Models may have been woken since the last call."""
+        for number, waiting in self._waiting.items():
+            if waiting.replicas is None and not (waiting.edit.load and self._control.asleep(waiting.edit.model)):
+                waiting.replicas = self._control.voters()
+                for place in self._places:
+                    if place.child is not None:
+                        place.child.tell(Settle(number, waiting.edit.model))
         self._answer_those_done()
 
     def settled(self, place: Place, number: int) -> None:
         """The replica in `place` says so."""
-        if number in self._waiting:
-            self._waiting[number].replicas.discard(place.index)
+        if number in self._waiting and (replicas := self._waiting[number].replicas):
+            replicas.discard(place.index)
             self._answer_those_done()
 
     def left(self, place: Place) -> None:
         """The replica in `place` has ended or takes no more requests."""
         for waiting in self._waiting.values():
-            waiting.replicas.discard(place.index)
+            if waiting.replicas is not None:
+                waiting.replicas.discard(place.index)
         self._answer_those_done()
 
     def _answer_those_done(self) -> None:
         for number, waiting in list(self._waiting.items()):
-            if not waiting.replicas:
+            if waiting.replicas is not None and not waiting.replicas:
                 del self._waiting[number]
                 edit = waiting.edit
                 complaint = self._control.complaint(edit.model) if edit.load else ""
@@ -105,6 +122,7 @@ class Edits:
                     self._served[edit.model] = number
                 self._sweep(edit.model, number)
                 waiting.child.tell(Edited(edit.serial, complaint, found=True))
+                self._control.rest(edit.model, _Load(number))
 
     def _sweep(self, model: str, until: int) -> None:
         folders = self._folders[model]

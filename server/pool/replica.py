@@ -36,6 +36,7 @@ from server.pool.directory import board_in, counters_in, models_in
 from server.pool.editor import Editor
 from server.pool.exit_codes import ExitCode
 from server.pool.listener import Listener
+from server.pool.waker import Waker
 
 _CRASHED = 1
 
@@ -102,6 +103,7 @@ class Replica:
             agreement=self._agreement,
             editor=self._editor,
             happened=partial(journal.read, directory),
+            waker=Waker(channel.send),
         )
         self._directory = directory
         self._first = boot.generation == 1

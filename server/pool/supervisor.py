@@ -15,14 +15,15 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from headrace.config import ServerConfig
 from model_repo.sources import Source
 from server.pool.board import Board, State
-from server.pool.channel import Boot, Draining, Edit, Failed, Message, Objection, Ready, Settled, Vote
+from server.pool.channel import Boot, Draining, Edit, Failed, Message, Objection, Ready, Settled, Vote, Wake, Woken
 from server.pool.child import Child, how_it_ended
 from server.pool.control import Control, follow
-from server.pool.directory import board_in, private_directory
+from server.pool.directory import board_in, counters_in, private_directory
 from server.pool.edits import Edits
 from server.pool.ending import Ending
 from server.pool.events import (
@@ -44,7 +45,9 @@ from server.pool.exit_codes import ExitCode
 from server.pool.journal import Journal
 from server.pool.place import Place
 from server.pool.restarts import GiveUp, RestartAt, next_restart
+from server.pool.roster import Roster
 from server.pool.sockets import listen_http, port_of, reserve_grpc
+from server.statistics import last_uses_ms
 
 STANDBY_AGAIN_S = 5.0
 """A standby that ended by itself is replaced after this long."""
@@ -86,7 +89,13 @@ class Supervisor:
             self._journal = Journal(self._directory)
             put = self._events.put_nowait
             self._control = Control(
-                self._directory, self._board, self._places, self._journal, put, config.straggler_timeout_s
+                self._directory,
+                self._board,
+                self._places,
+                self._journal,
+                put,
+                config.straggler_timeout_s,
+                Roster.of(config, partial(last_uses_ms, counters_in(self._directory))),
             )
             self._ending = Ending(config.drain_grace_s, self._http, self._board, self._places, self._children, put)
             self._edits = Edits(self._source, self._control, self._places, self._journal, put)
@@ -108,6 +117,7 @@ class Supervisor:
             await self._start(place)
         while self._children or not self._ending.begun:
             await self._act(await self._events.get())
+            self._edits.proceed()  # whatever happened may have woken the model of a load
 
     async def _act(self, event: Event) -> None:
         match event:
@@ -180,6 +190,10 @@ class Supervisor:
                 self._control.object_to(message)
             case Settled(number) if place:
                 self._edits.settled(place, number)
+            case Wake(model) if place:
+                self._control.wake(model, place.index)
+            case Woken(model) if place:
+                self._control.rest(model, place.index)
             case Edit() if place:
                 self._followers.create_task(self._edits.begin(child, message), name=f"edit {message.model}")
             case Failed(reason) if place:

@@ -99,6 +99,7 @@ def make_app(
     @app.get("/v2/models/{model}", tags=["models"], summary="Model metadata")
     @app.get("/v2/models/{model}/versions/{version}", tags=["models"], summary="Model metadata of a version")
     async def model_metadata(model: str = MODEL, version: str = "") -> Response:
+        await plane.awake(model, version)
         return Json(v2.model_metadata(plane, model, version))
 
     @app.get("/v2/models/{model}/ready", tags=["models"], summary="Can this model be asked? 503 if not.")
@@ -110,6 +111,7 @@ def make_app(
     @app.get("/v2/models/{model}/config", tags=["models"], summary="Configuration in force, in Triton's form")
     @app.get("/v2/models/{model}/versions/{version}/config", tags=["models"], summary="Configuration of a version")
     async def model_config(model: str = MODEL, version: str = "") -> Response:
+        await plane.awake(model, version)
         return Json(v2.model_config_json(plane, model, version))
 
     @app.get("/v2/models/{model}/stats", tags=["statistics"], summary="Statistics, summed over replicas")
@@ -135,6 +137,8 @@ def make_app(
             if (head.content_length or 0) > max_body_bytes:
                 raise too_large(f"has {head.content_length} bytes", max_body_bytes)
             body = await whole_body(request.receive, max_body_bytes)
+            if head.header_length == 0:
+                await plane.awake(model, version)  # without it the body cannot be read
             wanted = read(plane, model, version, head, body, max_body_bytes)
         except Exception as error:
             plane.refused(error)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headrace.errors import ServingError
+from headrace.errors import ModelNotFound, ModelNotReady, ServingError
 from headrace.requests import InferRequest, InferResponse
-from server.dataplane import Ticket
 from server.rest.answers import Reply, read, refusal, reply
 from server.rest.head import Head
 from server.rest.site import Site, Target
+from server.waiting import Cancellable
 
 
 class _NoEvent:
@@ -37,7 +37,7 @@ class Turn:
         self._target = target
         self._head = head
         self._request: InferRequest | None = None
-        self._ticket: Ticket | None = None
+        self._ticket: Cancellable | None = None
         self.keep_alive = True
         self.response_complete = False
 
@@ -47,13 +47,27 @@ class Turn:
         try:
             self._request = read(site.plane, target.model, target.version, self._head, body, site.max_body_bytes)
         except Exception as error:
-            site.plane.refused(error)
-            self._write(refusal(error))
+            if isinstance(error, ModelNotReady | ModelNotFound) and site.plane.may_wait(target.model):
+                self._wait(body)
+            else:
+                self._refuse(error)
             return
         try:
             self._ticket = site.plane.submit(self._request, self._answer)
         except Exception as error:
             self._write(refusal(error))
+
+    def _wait(self, body: bytes) -> None:
+        """A body without a head of its own can only be read once its model, which is asleep, is there."""
+        target = self._target
+        try:
+            self._ticket = self._site.plane.wait(target.model, target.version, lambda _: self.begin(body), self._refuse)
+        except ServingError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        self._site.plane.refused(error)
+        self._write(refusal(error))
 
     @property
     def disconnected(self) -> bool:

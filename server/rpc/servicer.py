@@ -114,10 +114,12 @@ class Servicer:
         return ParseDict(v2.server_metadata(), pb.ServerMetadataResponse())
 
     async def _model_metadata(self, message: Message, remaining: Remaining) -> Message:
+        await self._dataplane.awake(message.name, message.version)
         metadata = v2.model_metadata(self._dataplane, message.name, message.version)
         return ParseDict(metadata, pb.ModelMetadataResponse())
 
     async def _model_config(self, message: Message, remaining: Remaining) -> Message:
+        await self._dataplane.awake(message.name, message.version)
         return pb.ModelConfigResponse(config=v2.model_config(self._dataplane, message.name, message.version))
 
     async def _model_statistics(self, message: Message, remaining: Remaining) -> Message:

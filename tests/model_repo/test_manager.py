@@ -13,7 +13,7 @@ from model_repo.actions import next_action
 from model_repo.handle import Handle
 from model_repo.index import IndexRow
 from model_repo.manager import Manager
-from model_repo.scan import NOT_LOADED, Problem
+from model_repo.scan import ASLEEP, NOT_LOADED, Problem
 from model_repo.states import Lifecycle
 
 
@@ -429,6 +429,48 @@ def test_close_with_only_failures_or_nothing_ends_at_once():
 
     for wanted in (None, {}, want("f/1")):
         asyncio.run(main(wanted))
+
+
+def test_a_load_that_fails_because_nobody_wants_it_any_more_is_no_news(caplog):
+    async def main():
+        loader = PuppetLoader()
+        async with running(loader) as manager:
+            for text in ("m/1", "m/1b"):
+                manager.want(want(text))
+                await idle()
+            for tag in ("m/1a", "m/1b"):
+                loader.fail(tag, LoadFailed(f"{tag} is no model"))
+                await idle()
+
+    asyncio.run(main())
+    assert [record.getMessage() for record in caplog.records] == ["m/1 failed to load: m/1b is no model"]
+
+
+def test_a_model_may_come_while_it_sleeps_or_loads_and_whoever_waits_hears_of_every_change():
+    async def main():
+        loader = PuppetLoader()
+        async with running(loader) as manager:
+            seen = []
+
+            async def follow():
+                while True:
+                    await manager.progressed()
+                    seen.append(manager.may_come("m"))
+
+            following = asyncio.create_task(follow())
+            assert not manager.may_come("m")
+            manager.want({}, [Problem("m", None, ASLEEP), Problem("n", None, "broken")])
+            await idle()
+            assert not manager.may_come("n")
+            manager.want(want("m/1"))
+            assert manager.may_come("m")
+            await idle()
+            loader.finish("m/1a")
+            await idle()
+            following.cancel()
+            assert seen == [True, True, False]
+
+    asyncio.run(main())
 
 
 def test_a_servable_that_fails_to_close_is_gone_all_the_same(caplog):

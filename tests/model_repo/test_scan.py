@@ -254,3 +254,9 @@ def test_names_people_give(name):
 )
 def test_names_that_are_refused(name):
     assert not MODEL_NAME.fullmatch(name)
+
+
+def test_a_version_has_the_size_of_its_files_hidden_ones_and_the_other_versions_not_counted(tmp_path):
+    put(tmp_path, {"a/2/model.onnx": "123", "a/2/deep/weights.bin": "45", "a/2/.part": "6789", "a/1/model.onnx": "0"})
+    put(tmp_path, {"a/config.yaml": "versions: [2]"})
+    assert scan([tmp_path]).wanted[ModelId("a", 2)].size == 5

@@ -59,7 +59,7 @@ def test_every_field_is_a_flag_a_variable_and_a_key(told, name):
         "replicas": "3",
         "model_control_mode": "poll",
         "load_model": "digits",
-        "cache_dir": "/c",
+        "lazy": "true",
     }
     values |= {"log_format": "json", "log_level": "debug", "cache_dir": "/c"}
     text = values.get(name, "2048")

@@ -4,7 +4,7 @@ import pytest
 
 from headrace import cell
 from headrace.models import ModelId
-from server.statistics import REFUSALS, Statistics
+from server.statistics import REFUSALS, Statistics, last_uses_ms
 
 DIGITS = ModelId("digits", 1)
 
@@ -124,3 +124,13 @@ def test_gauge_goes_on_while_a_reload_opens_the_same_counters(replica):
     counting.open(DIGITS, 4)
     old.add(cell.IN_FLIGHT, -1)
     assert replica(1).totals()[DIGITS].cells[cell.IN_FLIGHT] == 0
+
+
+def test_the_last_use_is_that_of_any_replica_and_version_and_now_while_a_request_runs(replica, tmp_path):
+    assert last_uses_ms(tmp_path, 99) == {}
+    for index, version, at in ((0, 1, 5), (1, 1, 8), (1, 2, 7)):
+        replica(index).open(ModelId("digits", version), 4).cells[cell.LAST_INFERENCE_MS] = at
+    replica(0).open(ModelId("other", 1), 4).cells[cell.LAST_INFERENCE_MS] = 50
+    assert last_uses_ms(tmp_path, 99) == {"digits": 8, "other": 50}
+    replica(0).open(DIGITS, 4).add(cell.IN_FLIGHT, 1)
+    assert last_uses_ms(tmp_path, 99) == {"digits": 99, "other": 50}
