@@ -123,7 +123,7 @@ class Application:
     async def _follow_wanted(self, tasks: asyncio.TaskGroup) -> None:
         agreement = self._place.agreement
         async for scan in agreement.scans():
-            self._models.want(scan.wanted, scan.problems)
+            self._models.want(scan.wanted, scan.problems, scan.routing)
             self._told.set()
             for question in agreement.questions():
                 tasks.create_task(self._settle(question), name=f"settle {question.model}")

@@ -46,7 +46,7 @@ class DataPlane:
     def submit(self, request: InferRequest, answer: Answer) -> Ticket:
         """Start a request. Raises ServingError if it is refused at once; else `answer` gets the outcome later."""
         try:
-            handle = self.models.acquire(request.model, request.version)
+            handle = self.models.acquire(request.model, request.version, request.sticky, request.id)
         except ServingError as error:
             self.refused(error, request)
             raise
