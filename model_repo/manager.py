@@ -81,7 +81,7 @@ class Manager(Generic[S]):
 
     def splits(self, name: str, version: str) -> bool:
         """Whether the choice for such requests may depend on a key: else nobody need look for one."""
-        return version == HIGHEST and name in self._routes.routing
+        return version == HIGHEST and bool(self._routes.routing_of(name).traffic)
 
     def labels(self, name: str) -> dict[str, int]:
         """Label -> the READY version that it points to."""

@@ -54,6 +54,7 @@ def test_version_can_be_chosen(serve, row):
     serve(scenario)
 
 
+ONLY_LABELS = {"mirror": Routing({"canary": 3})}
 SPLIT = {"mirror": Routing({"stable": 1, "canary": 3}, {"canary": 50})}
 
 
@@ -131,7 +132,9 @@ class Counting:
         return (("headrace-sticky", "a"), ("other", b"bytes"))
 
 
-@pytest.mark.parametrize(("routing", "version", "asked"), [({}, "", 0), (SPLIT, "", 1), (SPLIT, "3", 0)])
+@pytest.mark.parametrize(
+    ("routing", "version", "asked"), [({}, "", 0), (ONLY_LABELS, "", 0), (SPLIT, "", 1), (SPLIT, "3", 0)]
+)
 def test_metadata_is_read_only_for_a_choice(serve, row, routing, version, asked):
     async def scenario(served):
         served.models.want(served.wanted, routing=routing)
