@@ -40,7 +40,10 @@ batching:
 instances:
   count: 2
 execution_providers: [cuda, cpu]
-versions: {latest: 2}
+versions: [3, 4]
+version_labels: {stable: 3, canary: 4}
+traffic: {canary: 5%}
+sticky: request_id
 labels:
   probabilities: labels.txt
 ```

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from headrace.errors import ConfigError
 from headrace.repositories import Url, repository
+from headrace.traffic import Traffic, VersionLabels, check_traffic
 
 
 class _Frozen(BaseModel):
@@ -109,10 +110,28 @@ class ModelConfig(_Frozen):
     versions: Latest | Literal["all"] | tuple[int, ...] = Field(
         Latest(), description="Which versions to serve: {latest: N}, all, or a list of version numbers."
     )
+    version_labels: VersionLabels = Field(
+        default_factory=dict, description="Label -> version. A label stands for its version wherever one is named."
+    )
+    traffic: Traffic = Field(
+        default_factory=dict,
+        description="Label or version -> percent (`5`, `5%`) of the requests that name no version; what is left goes to"
+        " `stable`, else to the highest other version. Empty: the highest version gets all.",
+    )
+    sticky: Literal["none", "request_id"] = Field(
+        "none", description="request_id: of those, requests with the same id go to the same version."
+    )
     labels: dict[str, str] = Field(
         default_factory=dict, description="Output name -> file beside the model with one class label per line."
     )
     safe_reload: SafeReload = SafeReload()
+
+    @field_validator("traffic")
+    @classmethod
+    def _targets_and_sum(cls, shares: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        if "version_labels" in info.data:  # else they are wrong themselves, and that is said
+            check_traffic(shares, info.data["version_labels"])
+        return shares
 
 
 class ServerConfig(_Frozen):

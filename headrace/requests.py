@@ -37,10 +37,10 @@ class RequestedOutput(msgspec.Struct):
 
 
 class InferRequest(msgspec.Struct):
-    """Inputs for one model. `version` "" leaves the choice to the model's version policy.
+    """Inputs for one model. `version` is a number or a label, "" leaves the choice to the server.
 
     `outputs` None asks for all of them. `binary_output` is the request-wide wish of the binary tensor extension.
-    `timeout_us` 0 means none.
+    `timeout_us` 0 means none. Requests with the same `sticky` get the same version.
     """
 
     model: str
@@ -51,6 +51,7 @@ class InferRequest(msgspec.Struct):
     outputs: Sequence[RequestedOutput] | None = None
     binary_output: bool = False
     timeout_us: int = 0
+    sticky: str = ""
 
 
 class InferResponse(msgspec.Struct):

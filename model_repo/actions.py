@@ -9,11 +9,12 @@ a second instance of the same ModelId is loaded beside the first, takes over, an
 3. An instance leaves for its successor only when that is READY and no longer on trial; if the successor FAILED, the old
 one goes on serving.
 4. FAILED is not tried again until the fingerprint changes. 5. At most one instance of an id is LOADING.
+6. A READY version that a label would be lost with stays while the model is wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from headrace.models import ModelId
@@ -48,15 +49,16 @@ class Unload:
     serial: int
 
 
-def next_action(wanted: WantedSet, actual: Sequence[Instance]) -> Load | Unload | None:
+def next_action(wanted: WantedSet, actual: Sequence[Instance], held: Collection[int] = ()) -> Load | Unload | None:
     """The next action, or None if there is nothing to do until something else happens. Unloads first: they free memory.
 
-    Loads go by name, then newest version first, so that the version that "" means is there soonest.
+    Loads go by name, then newest version first, so that the version that "" means is there soonest. `held` are the
+    versions that labels point to while the version that they name is not READY; to be given for one model at a time.
     """
     for instance in actual:
         if instance.state is State.FAILED and not _is_current(instance, wanted):
             return Unload(instance.serial)
-        if instance.state is State.READY and _may_leave(instance, wanted, actual):
+        if instance.state is State.READY and _may_leave(instance, wanted, actual, held):
             return Unload(instance.serial)
     for id in sorted(wanted, key=lambda id: (id.name, -id.version)):
         if not any(_stands_for(instance, id, wanted) for instance in actual):
@@ -76,7 +78,7 @@ def _stands_for(instance: Instance, id: ModelId, wanted: WantedSet) -> bool:
     return instance.state in COMING or (instance.state in (State.READY, State.FAILED) and _is_current(instance, wanted))
 
 
-def _may_leave(old: Instance, wanted: WantedSet, actual: Sequence[Instance]) -> bool:
+def _may_leave(old: Instance, wanted: WantedSet, actual: Sequence[Instance], held: Collection[int]) -> bool:
     """Whether a READY instance has become superfluous."""
     if old.id in wanted:
         successors = (other for other in actual if other.id == old.id and other.serial != old.serial)
@@ -87,6 +89,8 @@ def _may_leave(old: Instance, wanted: WantedSet, actual: Sequence[Instance]) -> 
     heirs = [id for id in wanted if id.name == old.id.name]
     if not heirs:
         return True
+    if old.id.version in held:
+        return False
     settled = [instance for instance in actual if instance.id in heirs and _is_current(instance, wanted)]
     if _ids(settled, State.READY) | _ids(settled, State.FAILED) != set(heirs):
         return False

@@ -6,6 +6,8 @@ an unknown key is an error that names the key and the nearest known one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 
 from headrace.config import ModelConfig
@@ -27,4 +29,11 @@ def parse(text: str, where: str) -> ModelConfig:
         return ModelConfig()
     if not isinstance(values, dict):
         raise RepositoryError(f"{where}: expected keys and values, found {type(values).__name__}")
-    return check(ModelConfig, {str(key): value for key, value in values.items()}, where)
+    return check(ModelConfig, {str(key): _with_texts(value) for key, value in values.items()}, where)
+
+
+def _with_texts(value: Any) -> Any:
+    """YAML reads a version number that is a key as a number. One level deep: aliases may make a mapping endless."""
+    if not isinstance(value, dict):
+        return value
+    return {str(key) if type(key) is int else key: inner for key, inner in value.items()}

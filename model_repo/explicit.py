@@ -54,7 +54,7 @@ class Explicit:
             found, before = fresh.models[name], self._scan.models.get(name, ModelScan())
             if _only(NOT_THERE, found):
                 raise ModelNotFound(f"model {name!r} is not in the repository")
-            model = found if found.versions else ModelScan(before.versions, found.problems)
+            model = found if found.versions else replace(before, problems=found.problems)
             self._scan = _edited(self._scan, fresh, name, model)
             return self._scan
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic
 
 from headrace.errors import ServingError
@@ -25,16 +25,18 @@ from model_repo import index
 from model_repo.actions import Load, Unload, next_action
 from model_repo.handle import Handle, S
 from model_repo.index import IndexRow
-from model_repo.refusal import number, refusal
-from model_repo.routes import Routes
+from model_repo.refusal import refusal
+from model_repo.routes import HIGHEST, Routes
+from model_repo.routing import Routing
 from model_repo.scan import ASLEEP, QUIET, Problem
-from model_repo.spec import VersionSpec, WantedSet
+from model_repo.spec import VersionSpec, WantedSet, fingerprints
 from model_repo.states import State
 
 log = logging.getLogger("headrace.model_repo")
 
 GRACE_S = 1.0
 """Longer than a trial, in which the word that it was lost may be on its way."""
+NO_ROUTING: Mapping[str, Routing] = {}
 BUSY = (State.NEW, State.LOADING, State.QUIESCING, State.UNLOADING)
 
 
@@ -61,17 +63,33 @@ class Manager(Generic[S]):
 
     # --- for requests ---
 
-    def acquire(self, name: str, version: str) -> Handle[S]:
-        """A claim on a READY version; "" is the highest one. The caller must `release` it.
+    def acquire(self, name: str, version: str, sticky: str = "", request_id: str = "") -> Handle[S]:
+        """A claim on a READY version, by number or label; "" is the highest one, or one by the model's `traffic`, the
+        same for the same `sticky` (without it for the same id, if the model says so). The caller must `release` it.
 
         Raises ModelNotFound if there is no such model or version, ModelNotReady if there is and it cannot serve now.
         """
         try:
             handle = self._routes.table[name][version]
         except KeyError:
-            handle = self._find(name, version)
+            handle = self._found(name, version, self._routes.find(name, version, sticky, request_id))
         handle.claims += 1
         return handle
+
+    def look(self, name: str, version: str) -> S:
+        """What `acquire` would claim, for this turn of the loop; of a model that is split "" is the highest version.
+
+        Raises like `acquire`.
+        """
+        return self._found(name, version, self._routes.shown(name, version)).servable
+
+    def splits(self, name: str, version: str) -> bool:
+        """Whether the choice for such requests may depend on a key: else nobody need look for one."""
+        return version == HIGHEST and bool(self._routes.routing_of(name).traffic)
+
+    def labels(self, name: str) -> dict[str, int]:
+        """Label -> the READY version that it points to."""
+        return self._routes.labels(name)
 
     def ready_versions(self, name: str) -> list[int]:
         """The versions of a model that `acquire` would give, ascending."""
@@ -93,8 +111,10 @@ class Manager(Generic[S]):
 
     # --- for the control plane ---
 
-    def want(self, wanted: WantedSet, problems: Iterable[Problem] = ()) -> None:
-        """Replace the wanted set, and the problems that the index shows; new ones are logged.
+    def want(
+        self, wanted: WantedSet, problems: Iterable[Problem] = (), routing: Mapping[str, Routing] = NO_ROUTING
+    ) -> None:
+        """Replace the wanted set, how requests choose from it, and the problems that the index shows (new are logged).
 
         Ignored once `close` was called.
         """
@@ -104,9 +124,13 @@ class Manager(Generic[S]):
         for id, spec in wanted.items():
             by_name.setdefault(id.name, {})[id] = spec
         names = sorted({*by_name, *self._wanted})
-        changed = (name for name in names if _prints(by_name.get(name)) != _prints(self._wanted.get(name)))
+        changed = (name for name in names if fingerprints(by_name.get(name)) != fingerprints(self._wanted.get(name)))
         self._unsettled |= dict.fromkeys(changed)
         self._wanted = by_name
+        for name in self._routes.follow(routing):
+            if name in by_name:
+                self._route(name)
+                self._unsettled[name] = None  # a version that a label has left may have to go
         known, self._problems = self._problems, {}
         for problem in problems:
             self._problems.setdefault(problem.name, []).append(problem)
@@ -191,7 +215,9 @@ class Manager(Generic[S]):
     def _reconcile_model(self, name: str, group: asyncio.TaskGroup) -> None:
         while True:
             instances = self._instances.get(name, [])
-            action = next_action(self._wanted.get(name, {}), [handle.snapshot() for handle in instances])
+            action = next_action(
+                self._wanted.get(name, {}), [handle.snapshot() for handle in instances], self._routes.held(name)
+            )
             match action:
                 case None:
                     return
@@ -322,16 +348,11 @@ class Manager(Generic[S]):
             return list(self._instances.get(name, ()))
         return [handle for handles in self._instances.values() for handle in handles]
 
-    def _find(self, name: str, version: str) -> Handle[S]:
-        """The slow way: a version written unusually ("007"), or an error that says what is there."""
-        handle = self._routes.table.get(name, {}).get(str(number(version)))
+    def _found(self, name: str, version: str, handle: Handle[S] | None) -> Handle[S]:
+        """What was found; else an error that says what is there."""
         if handle is None:
-            raise refusal(name, version, self.index(name))
+            raise refusal(name, version, self.index(name), self._routes.routing_of(name).labels)
         return handle
-
-
-def _prints(specs: WantedSet | None) -> dict[ModelId, str]:
-    return {id: spec.fingerprint for id, spec in (specs or {}).items()}
 
 
 def _pop_first(names: dict[str, None]) -> str:

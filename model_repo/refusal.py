@@ -6,13 +6,15 @@ one that is there and cannot serve now is ModelNotReady and says why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headrace.errors import ModelNotFound, ModelNotReady
+from headrace.traffic import LABEL
 from model_repo.index import IndexRow
 
 SHOWN_CHARS = 100
 VERSION_DIGITS = 18
+NO_LABELS: Mapping[str, int] = {}
 
 
 def number(version: str) -> int | None:
@@ -20,18 +22,29 @@ def number(version: str) -> int | None:
     return int(version) if version.isascii() and version.isdigit() and len(version) <= VERSION_DIGITS else None
 
 
-def refusal(name: str, version: str, rows: Sequence[IndexRow]) -> ModelNotFound | ModelNotReady:
+def refusal(
+    name: str, version: str, rows: Sequence[IndexRow], labels: Mapping[str, int] = NO_LABELS
+) -> ModelNotFound | ModelNotReady:
     """The error for a request that asked for `version` ("": any) of a model whose index rows are `rows`."""
     if not rows:
         return ModelNotFound(f"model {name[:SHOWN_CHARS]!r} is not found")
-    wanted = number(version)
-    if version and wanted is None:
-        return ModelNotFound(f"model {name!r} has no version {version[:SHOWN_CHARS]!r}: a version is a number")
     there = [row.version for row in rows if row.version]
-    if version and there and str(wanted) not in there:
-        return ModelNotFound(f"model {name!r} has no version {wanted}; there is {', '.join(there)}")
-    about = [row for row in rows if not version or row.version in ("", str(wanted))]
-    return ModelNotReady(f"model {name!r} is not ready: {'; '.join(map(_sentence, about))}")
+    wanted = labels.get(version, number(version))
+    if version and version not in labels and not _may_be(version, there):
+        shown = repr(version[:SHOWN_CHARS]) if wanted is None else wanted
+        found = f"; there is {', '.join((*there, *labels))}" if there else ": a version is a number or a label"
+        return ModelNotFound(f"model {name!r} has no version {shown}{found}")
+    about = [_sentence(row) for row in rows if not version or row.version in ("", str(wanted))]
+    if version in labels:
+        about.insert(0, f"label {version!r} names version {wanted}")
+    return ModelNotReady(f"model {name!r} is not ready: {'; '.join(about)}")
+
+
+def _may_be(version: str, there: Sequence[str]) -> bool:
+    """Whether it is one of those that are there. Of a model that was not read nobody knows the versions and labels."""
+    if there:
+        return str(number(version)) in there
+    return number(version) is not None or LABEL.fullmatch(version) is not None
 
 
 def _sentence(row: IndexRow) -> str:

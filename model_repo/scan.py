@@ -24,6 +24,7 @@ from headrace.models import ModelId
 from model_repo import config_yaml, pbtxt, versions
 from model_repo.declared import Declared
 from model_repo.override import AS_IT_IS, NONE, Override
+from model_repo.routing import PLAIN, Routing
 from model_repo.spec import VersionSpec, WantedSet
 
 MODEL_NAME = re.compile(r"\w[\w.+@=-]*( [\w.+@=-]+)*")
@@ -43,6 +44,8 @@ QUIET = (NOT_LOADED, ASLEEP)
 """Reasons that are not worth a line in the log."""
 NOT_THERE = "is not in the repository"
 """The reason of a model that was asked for by name and has no folder."""
+NOT_LOADED_AGAIN = {"versions", "version_labels", "traffic", "sticky"}
+"""Settings that say who gets which version, not what a version is: changing them loads nothing again."""
 TEXT_BYTES = 16 << 20
 """Largest label or configuration file that is read."""
 
@@ -65,6 +68,7 @@ class ModelScan:
 
     versions: tuple[VersionSpec, ...] = ()
     problems: tuple[Problem, ...] = ()
+    routing: Routing = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,11 @@ class Scan:
     def wanted(self) -> WantedSet:
         """Every version to be served."""
         return {spec.id: spec for model in self.models.values() for spec in model.versions}
+
+    @property
+    def routing(self) -> dict[str, Routing]:
+        """How requests choose among the versions, of models that say so."""
+        return {name: model.routing for name, model in self.models.items() if model.routing != PLAIN}
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -136,7 +145,7 @@ def _read(name: str, folder: Path, override: Override) -> ModelScan:
     labels = {output: _labels(folder, file) for output, file in sorted(config.labels.items())}
     warmup = _warmup(folder)
     settings = repr(
-        (config.model_dump(exclude={"versions"}), labels, declared.inputs, declared.outputs, override.serial)
+        (config.model_dump(exclude=NOT_LOADED_AGAIN), labels, declared.inputs, declared.outputs, override.serial)
     )
     there = _versions(folder)
     if config.versions == ():
@@ -162,7 +171,20 @@ def _read(name: str, folder: Path, override: Override) -> ModelScan:
     for version in versions.missing(config.versions, there):
         found = ", ".join(map(str, there))
         reported.append(_problem(name, version, f"the configuration names version {version}; there is {found}"))
-    return ModelScan(tuple(specs[version] for version in versions.choose(config.versions, specs)), tuple(reported))
+    served = versions.choose(config.versions, specs)
+    reported += _labels_of_none(name, config, served, {problem.version for problem in reported})
+    routing = Routing(config.version_labels, config.traffic, config.sticky == "request_id")
+    return ModelScan(tuple(specs[version] for version in served), tuple(reported), routing)
+
+
+def _labels_of_none(
+    name: str, config: ModelConfig, served: Collection[int], known: Collection[int | None]
+) -> Iterator[Problem]:
+    """A problem for each label whose version is not served, unless that version has one already."""
+    for label, version in config.version_labels.items():
+        if version not in served and version not in known:
+            found = ", ".join(map(str, served)) or "none"
+            yield _problem(name, version, f"label {label!r} names version {version}, which is not served; {found} is")
 
 
 def _declared(name: str, folder: Path, override: Override) -> Declared:

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -108,8 +109,8 @@ async def follow(
 def settle(published: Scan, last: Scan, now: Scan) -> Scan:
     """What counts of the newest look: per model, what the last two looks agree on; else what counted before.
 
-    A model that was served and now has only problems keeps its versions beside them: breaking a configuration file is
-    no order to unload, removing the folder is.
+    A model that was served and now has only problems keeps its versions and labels beside them: breaking a
+    configuration file is no order to unload, removing the folder is.
     """
     models: dict[str, ModelScan] = {}
     for name in sorted({*published.models, *now.models}):
@@ -117,7 +118,7 @@ def settle(published: Scan, last: Scan, now: Scan) -> Scan:
         if found != last.models.get(name):
             found = before
         elif found is not None and before is not None and not found.versions:
-            found = ModelScan(before.versions, found.problems)
+            found = replace(before, problems=found.problems)
         if found is not None:
             models[name] = found
     return Scan(models)

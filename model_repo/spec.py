@@ -38,3 +38,8 @@ class VersionSpec:
 
 WantedSet: TypeAlias = Mapping[ModelId, VersionSpec]
 """All that should be served. What is not in it should not be served: omission means unload."""
+
+
+def fingerprints(specs: WantedSet | None) -> dict[ModelId, str]:
+    """What decides whether two wanted sets are the same to the manager."""
+    return {id: spec.fingerprint for id, spec in (specs or {}).items()}

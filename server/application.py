@@ -161,7 +161,7 @@ class Application:
     async def _follow_wanted(self, tasks: asyncio.TaskGroup) -> None:
         agreement = self._place.agreement
         async for scan in agreement.scans():
-            self._models.want(scan.wanted, scan.problems)
+            self._models.want(scan.wanted, scan.problems, scan.routing)
             self._told.set()
             for verdict in agreement.taken_back():
                 self._models.withdraw(ModelId(verdict.model, verdict.version), verdict.fingerprint, verdict.reason)

@@ -54,7 +54,7 @@ class DataPlane:
         A request for a model that is asleep waits for it, and answers a refusal later too.
         """
         try:
-            handle = self.models.acquire(request.model, request.version)
+            handle = self.models.acquire(request.model, request.version, request.sticky, request.id)
         except ServingError as error:
             if self.may_wait(request.model):
                 return self._wait(request, answer)

@@ -152,11 +152,13 @@ def _show(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    table = Table("model", "version", "state", "reason")
+    labelled = any(row.get("labels") for row in rows)  # an addition of ours that other servers do not have
+    table = Table("model", "version", "state", *(["labels"] if labelled else []), "reason")
     for row in rows:
         state = row.get("state", "")
         name, version, reason = row["name"], row.get("version", ""), row.get("reason", "")
-        table.add_row(Text(name), version, Text(state, _STYLES.get(state, "")), Text(reason))
+        labels = [Text(", ".join(row.get("labels", ())))] if labelled else []
+        table.add_row(Text(name), version, Text(state, _STYLES.get(state, "")), *labels, Text(reason))
     Console().print(table)
 
 

@@ -17,12 +17,11 @@ from tritonclient.grpc import model_config_pb2
 from headrace import __version__, cell
 from headrace.counters import ModelCounters
 from headrace.datatypes import Datatype
-from headrace.errors import ModelNotFound
+from headrace.errors import ModelNotFound, ModelNotReady
 from headrace.models import ModelId, TensorSpec
 from model_repo.refusal import number
 from server.dataplane import DataPlane
 from server.pool.journal import Happened
-from server.servable import Servable
 from server.statistics import Statistics
 
 EXTENSIONS = [
@@ -46,7 +45,7 @@ def server_metadata() -> dict[str, Any]:
 
 def model_metadata(plane: DataPlane, name: str, version: str) -> dict[str, Any]:
     """Tensors of one version. Raises ModelNotFound, ModelNotReady."""
-    servable = _servable(plane, name, version)
+    servable = plane.models.look(name, version)
     metadata = servable.metadata
     return {
         "name": metadata.id.name,
@@ -59,7 +58,7 @@ def model_metadata(plane: DataPlane, name: str, version: str) -> dict[str, Any]:
 
 def model_config(plane: DataPlane, name: str, version: str) -> model_config_pb2.ModelConfig:
     """What is in force for one version, in Triton's words. Raises ModelNotFound, ModelNotReady."""
-    servable = _servable(plane, name, version)
+    servable = plane.models.look(name, version)
     metadata, config = servable.metadata, servable.config
     batched = metadata.batchable
     message = model_config_pb2.ModelConfig(
@@ -122,29 +121,32 @@ def _whole_numbers(document: dict[str, Any], descriptor: Any) -> None:
 
 def statistics(plane: DataPlane, totals: Statistics, name: str = "", version: str = "") -> dict[str, Any]:
     """Counts and times of ready versions: of one, of a model's, or of all; sums over the replicas of the pool."""
+    wanted = number(version)
     if name and (version or not plane.models.ready_versions(name)):
-        _servable(plane, name, version)
-    if version and not version.isdigit():
-        raise ModelNotFound(f"version {version[:20]!r} is not found: a version is a number")
+        wanted = plane.models.look(name, version).metadata.id.version
+    elif version and wanted is None:
+        raise ModelNotFound(f"version {version[:20]!r} is not found: of no model in particular a version is a number")
     sums = totals.totals()
     rows = [
         _model_statistics(id, sums[id])
         for id, _ in plane.models.servables()
-        if name in ("", id.name) and (not version or int(version) == id.version)
+        if name in ("", id.name) and wanted in (None, id.version)
     ]
     return {"model_stats": rows}
 
 
-def repository_index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, str]]:
-    """Every model version found, with its state and, if something is wrong, why."""
-    rows = []
+def repository_index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, Any]]:
+    """Every model version found, with its state and, if something is wrong, why.
+
+    `labels` are those that point to it now, in a list: an addition of ours that has no field in the gRPC message.
+    """
+    rows: list[dict[str, Any]] = []
     for row in plane.models.index():
         if ready and row.state != "READY":
             continue
-        document = {"name": row.name, "version": row.version, "state": row.state}
-        rows.append(
-            {key: value for key, value in document.items() if value} | ({"reason": row.reason} if row.reason else {})
-        )
+        labels = [label for label, to in plane.models.labels(row.name).items() if str(to) == row.version]
+        document = {"name": row.name, "version": row.version, "state": row.state, "reason": row.reason}
+        rows.append({key: value for key, value in (document | {"labels": labels}).items() if value})
     return rows
 
 
@@ -160,21 +162,11 @@ def model_ready(plane: DataPlane, name: str, version: str) -> bool:
 
     One that is asleep can: a request wakes it. A client that asks first whether it may would else never send one.
     """
-    ready = plane.models.ready_versions(name)
-    if plane.may_wait(name):
-        return True
-    if ready and (not version or number(version) in ready):
-        return True
-    rows = plane.models.index(name)
-    if not rows or (version and all(row.version not in ("", str(number(version))) for row in rows)):
-        raise ModelNotFound(f"model {name[:100]!r}{f' version {version[:20]}' if version else ''} is not found")
-    return False
-
-
-def _servable(plane: DataPlane, name: str, version: str) -> Servable:
-    handle = plane.models.acquire(name, version)
-    handle.release()  # the document is made before anything else can run on this loop
-    return handle.servable
+    try:
+        plane.models.look(name, version)
+    except ModelNotReady:
+        return plane.may_wait(name)
+    return True
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Somebody asks a real server without a pause, and checks every answer. Version N of model m answers N times x."""
 
+import collections
 import contextlib
 import http.client
 import json
@@ -30,10 +31,14 @@ def add(repository, version, factor=None, ballast=0):
 
 
 class Asker(threading.Thread):
-    """Asks over one connection, hence one replica. `factors` is what the answers were, without repetitions."""
+    """Asks over one connection, hence one replica. `factors` is what the answers were, without repetitions, `versions`
+    how often which one answered.
+    """
 
-    def __init__(self, port):
+    def __init__(self, port, path=INFER):
         super().__init__(daemon=True)
+        self.path = path
+        self.versions = collections.Counter()
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         self.factors = []
         self.asked = 0
@@ -44,7 +49,7 @@ class Asker(threading.Thread):
     def run(self):
         while not self.stop.is_set():
             try:
-                self.connection.request("POST", INFER, BODY)
+                self.connection.request("POST", self.path, BODY)
                 answer = self.connection.getresponse()
                 body = json.loads(answer.read())
                 one, ten = body["outputs"][0]["data"]
@@ -55,14 +60,15 @@ class Asker(threading.Thread):
                 self.connection.close()
                 continue
             self.asked += 1
+            self.versions[int(body["model_version"])] += 1
             if self.factors[-1:] != [one]:
                 self.factors.append(one)
 
 
 @contextlib.contextmanager
-def asked(server, connections=4):
+def asked(server, connections=4, paths=(INFER,)):
     """Somebody asks during the block, on every replica, and has nothing to complain about."""
-    askers = [Asker(server.http_port) for _ in range(connections)]
+    askers = [Asker(server.http_port, path) for path in paths for _ in range(connections)]
     try:
         yield askers
     finally:

@@ -37,6 +37,10 @@ def repository(tmp_path_factory):
     onnx_models.save(onnx_models.identity("FP32", ("n", "k")), folder, "grid", 1)
     onnx_models.save(onnx_models.identity("FP32", ("n", "k")), folder, "grid", 2)
     (folder / "grid" / "config.yaml").write_text("versions: all\n")
+    for version in (1, 2):
+        onnx_models.save(onnx_models.identity("FP32", ("n", 2)), folder, "split", version)
+    labels = "{versions: all, version_labels: {stable: 1, canary: 2}, traffic: {canary: 40%}, sticky: request_id}"
+    (folder / "split" / "config.yaml").write_text(labels)
     onnx_models.save(onnx_models.scalar(), folder, "scalar", 1)
     onnx_models.save(onnx_models.two_inputs(), folder, "pair", 1)
     onnx_models.save(onnx_models.two_inputs_with_default(), folder, "offset", 1)

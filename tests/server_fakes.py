@@ -95,7 +95,8 @@ class Plane:
     async def running(self):
         """Every model loaded; `broken` has failed to, `ghost` has a problem and no version."""
         wanted = [*MODELS, ModelId("broken", 1)]
-        self.models.want({id: self._spec(id) for id in wanted}, [Problem("ghost", None, "ghost has no versions")])
+        self.wanted = {id: self._spec(id) for id in wanted}
+        self.want()
         running = asyncio.create_task(self.models.run())
         await self.models.settled()
         try:
@@ -105,6 +106,10 @@ class Plane:
                 executor.gate.set()
             await self.models.close()
             await running
+
+    def want(self, **routing):
+        """`echo=Routing(...)` is how requests choose among the versions of echo."""
+        self.models.want(self.wanted, [Problem("ghost", None, "ghost has no versions")], routing)
 
     def _spec(self, id):
         return VersionSpec(id, self.directory / "model.onnx", ModelConfig(), "print", {})

@@ -25,7 +25,7 @@ from server.pool.ballots import Ballots, LoadKey
 from server.pool.board import Board, State
 from server.pool.channel import Objection, Verdict, Vote, Wanted
 from server.pool.child import Child
-from server.pool.events import Event, Found, LoadOverdue, NothingFound, TrialOver
+from server.pool.events import Event, Found, KeptNoLonger, LoadOverdue, NothingFound
 from server.pool.journal import Journal
 from server.pool.place import Place
 from server.pool.published import Published
@@ -70,13 +70,15 @@ class Control:
         self._scan = Scan({})
         self._loads: frozenset[LoadKey] = frozenset()
         self._known = False
+        self._behind = False
 
     def want(self, scan: Scan) -> None:
         """From now on the repository says this: all of it is wanted, or what is awake of it."""
         self._want(self._roster.want(scan) if self._roster else scan)
 
     def want_again(self) -> None:
-        """What is wanted may have changed, because time has passed."""
+        """Less may be wanted than before, because something was published or time has passed."""
+        self._behind = False
         self._tell()
 
     def wake(self, name: str, who: Hashable) -> None:
@@ -185,12 +187,15 @@ class Control:
         """Of those models of which all that is wanted is published, what was there before may go, sooner or later."""
         loop = asyncio.get_running_loop()
         for name in names:
-            versions = self._scan.models.get(name, ModelScan()).versions
-            loads = ((name, spec.id.version, spec.fingerprint) for spec in versions)
-            if versions and all(self._ballots.verdict(load) == "" for load in loads):
-                watch_s = self._published.complete(name, versions, loop.time())
-                if watch_s:
-                    loop.call_later(watch_s, self._put, TrialOver())
+            model = self._scan.models.get(name, ModelScan())
+            loads = ((name, spec.id.version, spec.fingerprint) for spec in model.versions)
+            if model.versions and all(self._ballots.verdict(load) == "" for load in loads):
+                kept_s = self._published.complete(name, model, loop.time())
+                if kept_s:
+                    loop.call_later(kept_s, self._put, KeptNoLonger())
+                elif kept_s is not None and not self._behind:
+                    self._behind = True  # once for all that are published meanwhile
+                    self._put(KeptNoLonger())
 
     def _announce(self, load: LoadKey, reason: str, voted: Collection[int]) -> None:
         for place in self._places:

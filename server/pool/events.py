@@ -42,8 +42,8 @@ class LoadOverdue:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialOver:
-    """The time is up in which some version could have been taken back."""
+class KeptNoLonger:
+    """Some versions, that were wanted beside newer ones, need not be any longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ Event = (
     | Found
     | Made
     | LoadOverdue
-    | TrialOver
+    | KeptNoLonger
     | NothingFound
     | Said
     | Ended

@@ -111,8 +111,10 @@ class Roster:
         awake = self._awake.get(name)
         if awake is not None:
             specs = (replace(spec, fingerprint=f"{spec.fingerprint}{TIME}{awake.serial}") for spec in model.versions)
-            return ModelScan(tuple(specs), model.problems)
-        return ModelScan(problems=(*model.problems, Problem(name, None, ASLEEP))) if self.asleep(name) else model
+            return replace(model, versions=tuple(specs))
+        if self.asleep(name):
+            return replace(model, versions=(), problems=(*model.problems, Problem(name, None, ASLEEP)))
+        return model
 
     def _rethink(self, eager: Set[str] = frozenset()) -> bool:
         change = decide(self._snapshot(eager), self._limits)

@@ -31,6 +31,7 @@ from server.pool.events import (
     Event,
     Found,
     GraceOver,
+    KeptNoLonger,
     LoadOverdue,
     Made,
     NothingFound,
@@ -39,7 +40,6 @@ from server.pool.events import (
     Signalled,
     StandbyDue,
     StragglersDue,
-    TrialOver,
 )
 from server.pool.exit_codes import ExitCode
 from server.pool.journal import Journal
@@ -130,7 +130,7 @@ class Supervisor:
                 self._edits.made(child, edit)
             case LoadOverdue(load):
                 self._control.overdue(load)
-            case TrialOver():
+            case KeptNoLonger():
                 self._control.want_again()
             case NothingFound(reason):
                 self._ending.give_up(ExitCode.BOOT_FAILED, f"cannot boot: {reason}", self._standby)

@@ -41,12 +41,12 @@ def read(plane: DataPlane, model: str, version: str, head: Head, body: bytes, li
     if head.content_encoding:
         body = unpack(body, head.content_encoding, limit)
     if head.header_length == 0:
-        handle = plane.models.acquire(model, version)
-        try:
-            return codec.decode_raw(model, version, body, handle.servable.metadata)
-        finally:
-            handle.release()
-    return codec.decode(model, version, body, head.header_length)
+        request = codec.decode_raw(model, version, body, plane.models.look(model, version).metadata)
+    else:
+        request = codec.decode(model, version, body, head.header_length)
+    if head.sticky:
+        request.sticky = head.sticky
+    return request
 
 
 def too_large(found: str, limit: int) -> TooLarge:

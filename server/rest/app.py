@@ -52,7 +52,7 @@ NOT_YET = (
 """Calls of Triton's extensions that answer 501 and say so."""
 
 MODEL = Path(description="Name of the model.")
-VERSION = Path(description="Version number; without it the highest one that is ready answers.")
+VERSION = Path(description="Version number or label; without it the highest that is ready, or one by traffic shares.")
 
 
 def make_app(

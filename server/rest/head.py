@@ -21,12 +21,15 @@ SPOKEN = frozenset(
 
 
 class Head(msgspec.Struct):
-    """The headers that matter to infer. `header_length` None: the body is all JSON; 0: all one tensor."""
+    """The headers that matter to infer. `header_length` None: the body is all JSON; 0: all one tensor. Of requests that
+    leave the version to a split, those with the same `sticky` get the same one.
+    """
 
     content_length: int | None = None
     header_length: int | None = None
     content_encoding: bytes = b""
     accept_encoding: bytes = b""
+    sticky: str = ""
     unusual: bool = False
     """The request must take the ASGI way: chunked, Expect, Upgrade, or compressed."""
 
@@ -47,6 +50,8 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
             head.header_length = _count("Inference-Header-Content-Length", value)
         elif name == b"accept-encoding":
             head.accept_encoding = value
+        elif name == b"headrace-sticky":
+            head.sticky = value.strip().decode("latin-1")
         elif name == b"content-encoding":
             head.content_encoding = value
             head.unusual = True

@@ -62,7 +62,14 @@ INFER_DOC: dict[str, Any] = {
             "required": False,
             "schema": {"type": "integer", "minimum": 0},
             "description": "Bytes of the JSON part, if binary tensors follow it; 0 if the body is one raw tensor.",
-        }
+        },
+        {
+            "name": "Headrace-Sticky",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "Where versions share the traffic, requests with the same value get the same version.",
+        },
     ],
     "requestBody": {
         "required": True,

@@ -15,7 +15,7 @@ from server.memory import Memory
 from server.rest.answers import Reply
 from server.rest.head import Head
 
-_INFER = re.compile(rb"/v2/models/([A-Za-z0-9_.\-]+)(?:/versions/([0-9]{1,18}))?/infer")
+_INFER = re.compile(rb"/v2/models/([A-Za-z0-9_.\-]+)(?:/versions/([0-9]{1,18}|[A-Za-z_][A-Za-z0-9_.\-]{0,63}))?/infer")
 _LARGEST_KNOWN_HEAD = 2 << 10
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 

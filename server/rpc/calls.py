@@ -7,19 +7,29 @@ goes away cancels the task; a ServingError raised becomes the call's status.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from google.protobuf.message import DecodeError
 
 from headrace.errors import BadRequest
 from server.rpc.codec import Message
 
-Remaining: TypeAlias = Callable[[], float | None]
-"""Seconds until the client's deadline, None if it has none."""
 Write: TypeAlias = Callable[[Message], Awaitable[None]]
 """Send one message of a stream; waits while the client does not read."""
+
+
+class Call(Protocol):
+    """What the carrier of the messages knows about one call."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the client's deadline, None if it has none."""
+        ...
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """What the client sent besides the messages: keys in lower case. Costly to ask for."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +37,11 @@ class Unary:
     """One message in, one out. `read` and `write` stand between what `answer` speaks and the bytes of the messages."""
 
     read: Callable[[bytes], Any]
-    answer: Callable[[Any, Remaining], Awaitable[Any]]
+    answer: Callable[[Any, Call], Awaitable[Any]]
     write: Callable[[Any], bytes]
 
 
-def of_messages(kind: Any, answer: Callable[[Message, Remaining], Awaitable[Message]]) -> Unary:
+def of_messages(kind: Any, answer: Callable[[Message, Call], Awaitable[Message]]) -> Unary:
     """A method whose `answer` takes a message of this kind and returns one."""
     return Unary(lambda data: parsed(kind, data), answer, lambda message: bytes(message.SerializeToString()))
 
@@ -49,4 +59,4 @@ class Streaming:
     """Messages in, messages out. The stream ends well when `serve` returns."""
 
     request: Any
-    serve: Callable[[AsyncIterator[Message], Write, Remaining], Awaitable[None]]
+    serve: Callable[[AsyncIterator[Message], Write, Call], Awaitable[None]]

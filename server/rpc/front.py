@@ -96,7 +96,7 @@ def _unary(method: Unary) -> Any:
 
     async def handle(data: bytes, context: Any) -> bytes:
         try:
-            return write(await answer(read(data), context.time_remaining))
+            return write(await answer(read(data), context))
         except Exception as error:
             code, sentence = status(error)
             await context.abort(_CODES[code], sentence)
@@ -117,7 +117,7 @@ def _streaming(method: Streaming) -> Any:
             await context.write(message.SerializeToString())
 
         try:
-            await serve(messages(), write, context.time_remaining)
+            await serve(messages(), write, context)
         except Exception as error:
             code, sentence = status(error)
             await context.abort(_CODES[code], sentence)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from grpc_health.v1 import health_pb2
 
 from headrace.errors import ModelNotFound
-from server.rpc.calls import Remaining, Streaming, Unary, Write, of_messages
+from server.rpc.calls import Call, Streaming, Unary, Write, of_messages
 from server.rpc.codec import Message
 
 NAME = "grpc.health.v1.Health"
@@ -45,13 +45,13 @@ class Health:
         kinds = health_pb2.HealthCheckResponse
         return int(kinds.SERVING if serving else kinds.NOT_SERVING)
 
-    async def _check(self, request: Message, remaining: Remaining) -> Message:
+    async def _check(self, request: Message, call: Call) -> Message:
         if request.service not in SERVICES:
             known = " and ".join(map(repr, SERVICES))
             raise ModelNotFound(f"no service {request.service[:100]!r} has a health here, only {known}")
         return health_pb2.HealthCheckResponse(status=self._status(request.service))
 
-    async def _watch(self, requests: AsyncIterator[Message], write: Write, remaining: Remaining) -> None:
+    async def _watch(self, requests: AsyncIterator[Message], write: Write, call: Call) -> None:
         async for request in requests:
             last = -1
             while True:

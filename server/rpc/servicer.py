@@ -20,7 +20,7 @@ from server.dataplane import DataPlane
 from server.load_request import read_load, read_unload
 from server.pool.editor import Editor
 from server.rpc import forms
-from server.rpc.calls import Remaining, Streaming, Unary, of_messages
+from server.rpc.calls import Call, Streaming, Unary, of_messages
 from server.rpc.codec import Message, decode, encode
 from server.rpc.forms import varint
 from server.rpc.parameters import decode_parameters
@@ -28,6 +28,7 @@ from server.rpc.stream import Streams
 from server.statistics import Statistics
 
 NAME = "inference.GRPCInferenceService"
+STICKY = "headrace-sticky"
 
 _NO_SHARED_MEMORY = (
     "this server has no shared memory regions: send tensors in the message, raw_input_contents is fastest"
@@ -86,23 +87,25 @@ class Servicer:
             self._dataplane.refused(error)
             raise
 
-    async def _infer(self, request: InferRequest, remaining: Remaining) -> InferResponse:
-        left_s = remaining()
+    async def _infer(self, request: InferRequest, call: Call) -> InferResponse:
+        left_s = call.time_remaining()
         if left_s is not None:
             left_us = max(1, int(left_s * 1e6))
             request.timeout_us = min(request.timeout_us or left_us, left_us)
+        if self._dataplane.models.splits(request.model, request.version):
+            request.sticky = _sticky(call)
         return await self._dataplane.infer(request)
 
-    async def _infer_message(self, message: Message, remaining: Remaining) -> Message:
-        return encode(await self._infer(self._counted(decode, message), remaining))
+    async def _infer_message(self, message: Message, call: Call) -> Message:
+        return encode(await self._infer(self._counted(decode, message), call))
 
-    async def _live(self, message: Message, remaining: Remaining) -> Message:
+    async def _live(self, message: Message, call: Call) -> Message:
         return pb.ServerLiveResponse(live=True)
 
-    async def _server_ready(self, message: Message, remaining: Remaining) -> Message:
+    async def _server_ready(self, message: Message, call: Call) -> Message:
         return pb.ServerReadyResponse(ready=self._ready())
 
-    async def _model_ready(self, message: Message, remaining: Remaining) -> Message:
+    async def _model_ready(self, message: Message, call: Call) -> Message:
         """A model that does not exist is not ready, without an error: so does Triton, and its clients return a bool."""
         try:
             ready = v2.model_ready(self._dataplane, message.name, message.version)
@@ -110,35 +113,41 @@ class Servicer:
             ready = False
         return pb.ModelReadyResponse(ready=ready)
 
-    async def _server_metadata(self, message: Message, remaining: Remaining) -> Message:
+    async def _server_metadata(self, message: Message, call: Call) -> Message:
         return ParseDict(v2.server_metadata(), pb.ServerMetadataResponse())
 
-    async def _model_metadata(self, message: Message, remaining: Remaining) -> Message:
+    async def _model_metadata(self, message: Message, call: Call) -> Message:
         await self._dataplane.awake(message.name, message.version)
         metadata = v2.model_metadata(self._dataplane, message.name, message.version)
         return ParseDict(metadata, pb.ModelMetadataResponse())
 
-    async def _model_config(self, message: Message, remaining: Remaining) -> Message:
+    async def _model_config(self, message: Message, call: Call) -> Message:
         await self._dataplane.awake(message.name, message.version)
         return pb.ModelConfigResponse(config=v2.model_config(self._dataplane, message.name, message.version))
 
-    async def _model_statistics(self, message: Message, remaining: Remaining) -> Message:
+    async def _model_statistics(self, message: Message, call: Call) -> Message:
         statistics = v2.statistics(self._dataplane, self._statistics, message.name, message.version)
         return ParseDict(statistics, pb.ModelStatisticsResponse())
 
-    async def _repository_index(self, message: Message, remaining: Remaining) -> Message:
+    async def _repository_index(self, message: Message, call: Call) -> Message:
         rows = v2.repository_index(self._dataplane, ready=message.ready)
-        return ParseDict({"models": rows}, pb.RepositoryIndexResponse())
+        return ParseDict({"models": rows}, pb.RepositoryIndexResponse(), ignore_unknown_fields=True)
 
-    async def _repository_model_load(self, message: Message, remaining: Remaining) -> Message:
+    async def _repository_model_load(self, message: Message, call: Call) -> Message:
         config, files = read_load(decode_parameters(message.parameters))
         await self._editor.load(_named(message), config, files)
         return pb.RepositoryModelLoadResponse.FromString(_kserve_outcome(message))
 
-    async def _repository_model_unload(self, message: Message, remaining: Remaining) -> Message:
+    async def _repository_model_unload(self, message: Message, call: Call) -> Message:
         read_unload(decode_parameters(message.parameters))
         await self._editor.unload(_named(message))
         return pb.RepositoryModelUnloadResponse.FromString(_kserve_outcome(message))
+
+
+def _sticky(call: Call) -> str:
+    """The key by which the client wants to stay on a version, "" if it has none."""
+    values = [value for key, value in call.invocation_metadata() or () if key == STICKY]
+    return values[-1].strip() if values and isinstance(values[-1], str) else ""
 
 
 def _named(message: Message) -> str:
@@ -153,7 +162,7 @@ def _kserve_outcome(message: Message) -> bytes:
 
 
 def _refusal(sentence: str) -> Any:
-    async def refuse(message: Message, remaining: Remaining) -> Message:
+    async def refuse(message: Message, call: Call) -> Message:
         raise NotSupported(sentence)
 
     return refuse

@@ -17,14 +17,14 @@ from typing import Any, TypeAlias
 from tritonclient.grpc import service_pb2
 
 from headrace.errors import ModelNotReady, ServingError
-from server.rpc.calls import Remaining, Write
+from server.rpc.calls import Call, Write
 from server.rpc.codec import Message
 from server.rpc.status import status
 
 MAX_IN_FLIGHT = 128
 """Two full batches of the default size, so that one stream can keep a model busy."""
 
-Infer: TypeAlias = Callable[[Message, Remaining], Awaitable[Message]]
+Infer: TypeAlias = Callable[[Message, Call], Awaitable[Message]]
 _Reader: TypeAlias = asyncio.Task[ServingError | None]
 
 
@@ -35,7 +35,7 @@ class Streams:
         self._infer = infer
         self._readers: set[_Reader] = set()
 
-    async def serve(self, requests: AsyncIterator[Message], write: Write, remaining: Remaining) -> None:
+    async def serve(self, requests: AsyncIterator[Message], write: Write, call: Call) -> None:
         """One stream, until its client has no more requests. Raises ServingError if it must end before that."""
         room = asyncio.Semaphore(MAX_IN_FLIGHT)
         order: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
@@ -45,7 +45,7 @@ class Streams:
                 await room.acquire()
                 try:
                     async for request in requests:
-                        answer = self._answer(request, remaining)
+                        answer = self._answer(request, call)
                         order.put_nowait(group.create_task(answer, name="stream request"))
                         await room.acquire()
                 except ServingError as error:  # not a request at all; those before it are answered first
@@ -69,9 +69,9 @@ class Streams:
         for reader in self._readers:
             reader.cancel()
 
-    async def _answer(self, request: Message, remaining: Remaining) -> Message:
+    async def _answer(self, request: Message, call: Call) -> Message:
         try:
-            return service_pb2.ModelStreamInferResponse(infer_response=await self._infer(request, remaining))
+            return service_pb2.ModelStreamInferResponse(infer_response=await self._infer(request, call))
         except Exception as error:
             _, sentence = status(error)
             answer = service_pb2.ModelStreamInferResponse(error_message=sentence)

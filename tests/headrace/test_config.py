@@ -55,6 +55,21 @@ def test_versions_may_be_said_in_three_ways(said, meant):
     assert parse(ModelConfig, {"versions": said}, "config.yaml").versions == meant
 
 
+@pytest.mark.parametrize("share", [5, 5.0, "5%", "5.0 %", " 5%", "5"])
+def test_a_share_may_be_said_as_a_number_or_a_percentage(share):
+    config = parse(ModelConfig, {"version_labels": {"canary": 4}, "traffic": {"canary": share}}, "config.yaml")
+    assert (config.version_labels, config.traffic, config.sticky) == ({"canary": 4}, {"canary": 5.0}, "none")
+
+
+def test_shares_that_add_up_to_all_but_for_the_last_digit_are_no_mistake():
+    assert (
+        sum(
+            parse(ModelConfig, {"traffic": {"1": 59.2, "2": 18.1, "3": 5.9, "4": 16.8}}, "config.yaml").traffic.values()
+        )
+        > 100
+    )
+
+
 def test_text_from_flags_and_environment_is_read_as_its_field_wants_it():
     config = parse(
         ServerConfig,
@@ -90,6 +105,34 @@ def test_text_from_flags_and_environment_is_read_as_its_field_wants_it():
         (ServerConfig, {"keep_alive_s": "long"}, "'keep_alive_s': expected a number, found 'long'"),
         (ServerConfig, {"drain_grace_s": "inf"}, "'drain_grace_s': expected a number, found 'inf'"),
         (ServerConfig, {"host": 7}, "'host': expected text, found 7"),
+        (ModelConfig, {"version_labels": {"3x": 4}}, "'version_labels.3x': expected a label (a letter or _, then"),
+        (ModelConfig, {"version_labels": {"4": 4}}, "'version_labels.4': expected a label"),
+        (ModelConfig, {"version_labels": {"x" * 65: 4}}, "expected a label"),
+        (ModelConfig, {"version_labels": {"a\n": 4}}, "expected a label"),
+        (ModelConfig, {"version_labels": {"a": 0}}, "'version_labels.a': expected at least 1, found 0"),
+        (ModelConfig, {"version_labels": {"a": True}}, "'version_labels.a': expected a whole number, found True"),
+        (ModelConfig, {"version_labels": ["a"]}, "'version_labels': expected a mapping, found ['a']"),
+        (
+            ModelConfig,
+            {"version_labels": {"canary": 4}, "traffic": {"cnary": 5}},
+            "'traffic.cnary': expected a version number or one of the labels canary (did you mean 'canary'?), found 'c",
+        ),
+        (
+            ModelConfig,
+            {"traffic": {"canary": 5}},
+            "'traffic.canary': expected a version number or a label of version_labels, found 'canary'",
+        ),
+        (ModelConfig, {"traffic": {"0": 5}}, "'traffic.0': expected a version number or a label"),
+        (ModelConfig, {"traffic": {"1": 0}}, "'traffic.1': expected more than 0, found 0"),
+        (ModelConfig, {"traffic": {"1": "101%"}}, "'traffic.1': expected at most 100, found '101%'"),
+        (ModelConfig, {"traffic": {"1": "five%"}}, "'traffic.1': expected a number, found 'five%'"),
+        (ModelConfig, {"traffic": {"1": True}}, "'traffic.1': expected a number or a percentage, found True"),
+        (
+            ModelConfig,
+            {"traffic": {"1": 60, "2": "50%"}},
+            "'traffic': expected shares that add up to at most 100 (not to 110), found {'1': 60, '2': '50%'}",
+        ),
+        (ModelConfig, {"sticky": "id"}, "'sticky': expected 'none' or 'request_id', found 'id'"),
         (ServerConfig, {"log_format": "xml"}, "'log_format': expected 'text' or 'json', found 'xml'"),
     ],
 )

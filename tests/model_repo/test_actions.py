@@ -61,6 +61,19 @@ def test_next_action(wanted, instances, expected):
     assert next_action(want(wanted), actual(instances)) == expected
 
 
+@pytest.mark.parametrize(
+    ("wanted", "instances", "held", "expected"),
+    [
+        ("m/2 m/3", "m/1:READY m/2:FAILED m/3:READY", {1}, None),  # the label of 2 goes on pointing to 1
+        ("m/2 m/3", "m/1:READY m/2:READY m/3:READY", set(), Unload(0)),  # it has moved
+        ("m/1b", "m/1:READY m/1b:READY", {1}, Unload(0)),  # it points to the version, whichever instance that is
+        ("", "m/1:READY", {1}, Unload(0)),  # the model is wanted no more
+    ],
+)
+def test_a_version_that_a_label_would_be_lost_with_stays(wanted, instances, held, expected):
+    assert next_action(want(wanted), actual(instances), held) == expected
+
+
 IDS = [f"{name}/{version}" for name in "mn" for version in (1, 2, 3)]
 WANTED = st.dictionaries(st.sampled_from(IDS), st.sampled_from("ab")).map(
     lambda found: want(" ".join(id + fingerprint for id, fingerprint in found.items()))

@@ -36,12 +36,25 @@ def test_versions_may_be_all_or_named(versions):
     assert parse(f"versions: {versions}", WHERE).versions in ("all", (1, 4))
 
 
+def test_labels_and_shares_are_read_and_a_version_is_a_number_as_it_is_anywhere_else():
+    config = parse("{version_labels: {canary: 4}, traffic: {canary: 5%, 3: 20}, sticky: request_id}", WHERE)
+    assert (config.version_labels, config.traffic, config.sticky) == (
+        {"canary": 4},
+        {"canary": 5, "3": 20},
+        "request_id",
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
         ("batchin: {}", ConfigError, "m/config.yaml: unknown key 'batchin'; did you mean 'batching'?"),
         ("batching: {max_batch_row: 3}", ConfigError, "did you mean 'max_batch_rows'?"),
         ("batching: {max_batch_rows: many}", ConfigError, "'batching.max_batch_rows': .* found 'many'"),
+        ("version_labels: {4: 4}", ConfigError, "'version_labels.4': expected a label"),
+        ("version_labels: {yes: 4}", ConfigError, "expected text, found True"),
+        ("traffic: {3: 0}", ConfigError, "'traffic.3': expected more than 0, found 0"),
+        ("traffic: &a {x: *a}", ConfigError, "'traffic.*': expected"),
         ("1: x", ConfigError, "unknown key '1'"),
         ("- a\n- b", RepositoryError, "m/config.yaml: expected keys and values, found list"),
         ("just text", RepositoryError, "found str"),

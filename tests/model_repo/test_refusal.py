@@ -23,11 +23,31 @@ BROKEN = IndexRow("m", "", "UNAVAILABLE", "no config")
         ("3", [FAILED, LOADING], ModelNotReady, "model 'm' is not ready: version 3 LOADING"),
         ("1", [FAILED, LOADING], ModelNotFound, "model 'm' has no version 1; there is 2, 3"),
         ("1", [BROKEN], ModelNotReady, "model 'm' is not ready: UNAVAILABLE (no config)"),
-        ("one", [BROKEN], ModelNotFound, "model 'm' has no version 'one': a version is a number"),
+        ("one", [FAILED, LOADING], ModelNotFound, "model 'm' has no version 'one'; there is 2, 3"),
+        ("one", [BROKEN], ModelNotReady, "model 'm' is not ready: UNAVAILABLE (no config)"),  # it may be a label
+        ("+1", [BROKEN], ModelNotFound, "model 'm' has no version '+1': a version is a number or a label"),
     ],
 )
 def test_refusals(version, rows, kind, message):
     error = refusal("m", version, rows)
+    assert (type(error), str(error)) == (kind, message)
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "message"),
+    [
+        (
+            "beta",
+            ModelNotReady,
+            "model 'm' is not ready: label 'beta' names version 2; version 2 UNAVAILABLE (bad file)",
+        ),
+        ("gone", ModelNotReady, "model 'm' is not ready: label 'gone' names version 9"),
+        ("bate", ModelNotFound, "model 'm' has no version 'bate'; there is 2, 3, beta, gone"),
+        ("9", ModelNotFound, "model 'm' has no version 9; there is 2, 3, beta, gone"),
+    ],
+)
+def test_refusals_name_the_labels(version, kind, message):
+    error = refusal("m", version, [FAILED, LOADING], {"beta": 2, "gone": 9})
     assert (type(error), str(error)) == (kind, message)
 
 

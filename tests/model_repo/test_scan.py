@@ -4,6 +4,7 @@ import pytest
 
 from headrace.errors import RepositoryError
 from headrace.models import ModelId
+from model_repo.routing import Routing
 from model_repo.scan import MODEL_NAME, Problem, scan
 
 
@@ -52,6 +53,35 @@ def test_a_changed_file_or_setting_changes_the_fingerprint(tmp_path, change):
     put(tmp_path, change)
     after = scan([tmp_path]).wanted[ModelId("a", 1)]
     assert before.fingerprint != after.fingerprint
+
+
+LABELLED = "{versions: all, version_labels: {stable: 1, canary: 2}, traffic: {canary: 5%}, sticky: request_id}"
+
+
+def test_labels_and_shares_are_found_and_load_nothing_again(tmp_path):
+    put(
+        tmp_path, {"a/1/model.onnx": "x", "a/2/model.onnx": "y", "a/config.yaml": "versions: all", "b/1/model.onnx": ""}
+    )
+    before = scan([tmp_path])
+    put(tmp_path, {"a/config.yaml": LABELLED})
+    after = scan([tmp_path])
+    assert [spec.fingerprint for spec in after.wanted.values()] == [spec.fingerprint for spec in before.wanted.values()]
+    assert (before.routing, after.problems) == ({}, ())
+    assert after.routing == {"a": Routing({"stable": 1, "canary": 2}, {"canary": 5.0}, by_id=True)}
+    assert after != before, "so that it is passed on"
+
+
+def test_a_label_of_a_version_that_is_not_served_is_a_problem_and_no_more(tmp_path):
+    put(tmp_path, {"a/1/model.onnx": "x", "a/2/x": "", "a/3/model.onnx": "z"})
+    put(tmp_path, {"a/config.yaml": "{versions: [1, 2], version_labels: {stable: 1, old: 3, broken: 2, typo: 40}}"})
+    found = scan([tmp_path])
+    assert ids(found) == ["a/1"]
+    assert [str(problem) for problem in found.problems] == [
+        "a/2: no model file: expected a/2/model.onnx",
+        "a/3: label 'old' names version 3, which is not served; 1 is",
+        "a/40: label 'typo' names version 40, which is not served; 1 is",
+    ]
+    assert found.routing["a"].labels["typo"] == 40
 
 
 def test_a_file_of_the_same_size_put_in_place_changes_the_fingerprint(tmp_path):

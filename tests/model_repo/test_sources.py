@@ -6,6 +6,7 @@ import pytest
 from headrace.errors import RepositoryError
 from model_repo import sources
 from model_repo.explicit import Explicit
+from model_repo.routing import Routing
 from model_repo.scan import ModelScan, Problem, Scan
 from model_repo.sources import follow, none, poll, settle
 
@@ -44,6 +45,13 @@ def test_a_model_that_becomes_broken_keeps_its_versions_and_shows_the_problem():
     assert kept == Scan({"m": ModelScan(("1",), (Problem("m", None, "typo"),))})
     assert settle(kept, broken, broken) == kept
     assert settle(kept, found(m="2"), found(m="2")) == found(m="2")
+
+
+def test_a_model_that_becomes_broken_keeps_its_labels_too():
+    labelled = Scan({"m": ModelScan(("1",), routing=Routing({"stable": 1}))})
+    broken = found(m="!typo")
+    assert settle(labelled, broken, broken).routing == labelled.routing
+    assert settle(labelled, found(m="1"), found(m="1")).routing == {}
 
 
 class Puppet:

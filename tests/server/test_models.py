@@ -57,9 +57,14 @@ def test_models_are_loaded_listed_reloaded_and_unloaded(url, repository):
     assert rows(url)["m"] == ("READY", "1")
     table = headrace("list", url=url).stdout
     assert [word in table for word in ("model", "version", "READY", "m", "not loaded", "broken [1]")] == [True] * 6
+    assert "labels" not in table
     add(repository, 2)
+    (repository / "m" / "config.yaml").write_text("version_labels: {stable: 2}")
     assert headrace("reload", "m", url=url).returncode == 0
     assert rows(url)["m"] == ("READY", "2")
+    table = headrace("list", url=url).stdout
+    assert [word in table for word in ("labels", "stable")] == [True] * 2
+    (repository / "m" / "config.yaml").unlink()
     done = headrace("unload", "m", "--json", url=url)
     assert json.loads(done.stdout) == [{"name": "m", "ok": True, "error": ""}]
     assert rows(url)["m"] == ("UNAVAILABLE", None)

@@ -45,6 +45,7 @@ def test_versions_that_come_and_go_are_served_one_after_the_other_and_no_request
         until(lambda: all(asker.factors[-1] == 3 for asker in askers))
         add(repository, 3, factor=100)  # in place
         until(lambda: all(asker.factors[-1] == 100 for asker in askers))
+        until(lambda: set(index(server)) == {("m", "3")})  # nothing of the others stays
     assert [asker.factors for asker in askers] == [[1, 2, 3, 4, 3, 100]] * len(askers)
     assert not [asker.trouble for asker in askers if asker.trouble]
 

@@ -12,6 +12,7 @@ from headrace import __version__
 from headrace.config import BatchingLimits, Instances, Latest, ModelConfig
 from headrace.errors import ModelNotFound, ModelNotReady, ServingError
 from headrace.requests import InferRequest
+from model_repo.routing import Routing
 from server import v2
 
 
@@ -179,6 +180,68 @@ def test_index_lists_everything_with_state_and_reason(on):
     assert rows["broken", "1"]["state"] == "UNAVAILABLE"
     assert rows["broken", "1"]["reason"] == "the file is not a model"
     assert rows["ghost", None]["reason"] == "ghost has no versions"
+
+
+def labelled(function, traffic=()):
+    def run(plane):
+        plane.want(echo=Routing({"stable": 1, "canary": 3, "next": 7}, dict(traffic)))
+        return function(plane)
+
+    return run
+
+
+def test_a_label_stands_wherever_a_version_does(on):
+    def documents(version):
+        def read(plane):
+            return (
+                v2.model_metadata(plane.data, "echo", version),
+                v2.model_config_json(plane.data, "echo", version),
+                v2.statistics(plane.data, plane.statistics, "echo", version),
+                v2.model_ready(plane.data, "echo", version),
+            )
+
+        return on(labelled(read))
+
+    assert documents("canary") == documents("3") != documents("stable") == documents("1")
+    assert documents("canary")[0]["versions"] == ["1", "3"], "numbers, as ever"
+
+
+def test_a_label_whose_version_cannot_serve_is_not_ready_and_one_that_there_is_not_is_not_found(on):
+    assert on(labelled(lambda plane: v2.model_ready(plane.data, "echo", "next"))) is False
+    with pytest.raises(ModelNotFound, match="no version 'canery'; there is 1, 3, stable, canary, next"):
+        on(labelled(lambda plane: v2.model_ready(plane.data, "echo", "canery")))
+    with pytest.raises(ModelNotFound, match="version 'canary' is not found"):
+        on(labelled(lambda plane: v2.statistics(plane.data, plane.statistics, "", "canary")))
+
+
+def turns(plane):
+    """The versions that the next requests get."""
+    handles = [plane.models.acquire("echo", "") for _ in range(8)]
+    for handle in handles:
+        handle.release()
+    return [handle.spec.id.version for handle in handles]
+
+
+def test_documents_of_a_split_model_are_of_its_highest_version_and_take_no_turn(on):
+    def documents(plane):
+        for _ in range(5):
+            assert v2.model_ready(plane.data, "echo", "")
+            assert v2.model_config(plane.data, "echo", "") == v2.model_config(plane.data, "echo", "3")
+            assert v2.model_metadata(plane.data, "echo", "") == v2.model_metadata(plane.data, "echo", "3")
+        rows = v2.statistics(plane.data, plane.statistics, "echo")["model_stats"]
+        assert [row["version"] for row in rows] == ["1", "3"]
+        return turns(plane)
+
+    assert on(labelled(documents, {"canary": 50})) == on(labelled(turns, {"canary": 50}))
+
+
+def test_index_shows_which_labels_point_where(on):
+    rows = on(labelled(lambda plane: v2.repository_index(plane.data)))
+    assert {row.get("version"): row.get("labels") for row in rows if row["name"] == "echo"} == {
+        "1": ["stable"],
+        "3": ["canary"],
+    }
+    assert all("labels" not in row for row in rows if row["name"] != "echo")
 
 
 def test_index_of_the_ready_lists_only_those(on):

@@ -39,6 +39,18 @@ GOOD = {
     "no columns": (GRID, text(tensor(shape=[2, 0], data=[]))),
     "a version": ("/v2/models/grid/versions/1/infer", text(tensor())),
     "a version written oddly": ("/v2/models/grid/versions/001/infer", text(tensor())),
+    "a label": ("/v2/models/split/versions/canary/infer", text(tensor(shape=[1, 2], data=[1, 2]))),
+    "a share by key": (
+        "/v2/models/split/infer",
+        text(tensor(shape=[1, 2], data=[1, 2])),
+        {"headrace_sticky": "user \xe9"},
+    ),
+    "a share by id": ("/v2/models/split/infer", text(tensor(shape=[1, 2], data=[1, 2]), id="\u20ac 7")),
+    "a share of raw": (
+        "/v2/models/split/infer",
+        np.ones(2, "<f4").tobytes(),
+        {"inference_header_content_length": 0, "headrace_sticky": "user 2"},
+    ),
     "id and parameters": (GRID, text(tensor(), id='é"', parameters={"priority": 3, "mine": [1, {"a": None}]})),
     "one output": (GRID, text(tensor(), outputs=[{"name": "y"}])),
     "binary in": (GRID, *with_binary([BINARY], FLOATS.tobytes())),

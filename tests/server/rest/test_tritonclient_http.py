@@ -114,6 +114,31 @@ def test_repository_index(client):
     assert broken["reason"]
 
 
+def test_labels_stand_wherever_a_version_does(client):
+    for label, number in (("stable", "1"), ("canary", "2")):
+        assert client.is_model_ready("split", label)
+        assert client.get_model_metadata("split", label)["versions"] == ["1", "2"]
+        assert client.get_model_config("split", label) == client.get_model_config("split", number)
+        (row,) = client.get_inference_statistics("split", label)["model_stats"]
+        assert row["version"] == number
+        answer = client.infer("split", [given(floats(1, 2))], model_version=label).get_response()
+        assert answer["model_version"] == number
+    rows = {row["version"]: row for row in client.get_model_repository_index() if row["name"] == "split"}
+    assert {version: row["labels"] for version, row in rows.items()} == {"1": ["stable"], "2": ["canary"]}
+
+
+def test_a_client_stays_on_its_version_by_header_or_by_id(client):
+    def versions(**named):
+        answers = [client.infer("split", [given(floats(1, 2))], **named) for _ in range(4)]
+        return {answer.get_response()["model_version"] for answer in answers}
+
+    keys = [str(number) for number in range(10)]
+    by_header = [versions(headers={"headrace-sticky": key}) for key in keys]
+    assert [len(found) for found in by_header] == [1] * 10
+    assert by_header == [versions(request_id=key) for key in keys]
+    assert versions() == {"1", "2"}
+
+
 def test_statistics_count_what_was_asked(client):
     def counts():
         (row,) = client.get_inference_statistics("pair", "1")["model_stats"]

@@ -81,7 +81,8 @@ class Served:
     @contextlib.asynccontextmanager
     async def running(self, directory):
         ids = [*MODELS, ModelId("broken", 1)]
-        self.models.want({id: VersionSpec(id, directory / "model.onnx", ModelConfig(), "a", {}) for id in ids})
+        self.wanted = {id: VersionSpec(id, directory / "model.onnx", ModelConfig(), "a", {}) for id in ids}
+        self.models.want(self.wanted)
         running = asyncio.create_task(self.models.run())
         await self.models.settled()
         self.port = await self.front.start("127.0.0.1", 0)

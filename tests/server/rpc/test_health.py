@@ -73,7 +73,7 @@ def test_watch_tells_every_change_once():
             yield question()
 
         service = Health(lambda: ready, poll_s=0.0)
-        watch = asyncio.create_task(service.methods["Watch"].serve(requests(), told.put, lambda: None))
+        watch = asyncio.create_task(service.methods["Watch"].serve(requests(), told.put, None))
         assert (await told.get()).status == SERVING
         ready = False
         assert (await told.get()).status == NOT_SERVING

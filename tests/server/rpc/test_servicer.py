@@ -1,6 +1,7 @@
 """The whole front end through unmodified Triton clients: every method, every datatype, every kind of refusal."""
 
 import asyncio
+import queue
 
 import grpc
 import numpy as np
@@ -14,6 +15,8 @@ from tritonclient.utils import InferenceServerException
 from headrace import cell
 from headrace.datatypes import Datatype
 from headrace.errors import BadRequest, ExecutorFailed
+from headrace.requests import InferRequest
+from model_repo.routing import Routing
 from server.rpc import servicer
 
 
@@ -47,6 +50,98 @@ def test_version_can_be_chosen(serve, row):
     def scenario(served):
         answer = served.client().infer("mirror", row(1), model_version="1")
         assert answer.get_response().model_version == "1"
+
+    serve(scenario)
+
+
+ONLY_LABELS = {"mirror": Routing({"canary": 3})}
+SPLIT = {"mirror": Routing({"stable": 1, "canary": 3}, {"canary": 50})}
+
+
+def test_labels_stand_wherever_a_version_does(serve, row):
+    def scenario(served):
+        served.models.want(served.wanted, routing=SPLIT)
+        client = served.client()
+        for label, number in (("stable", "1"), ("canary", "3")):
+            answer = client.infer("mirror", row(1), model_version=label)
+            assert answer.get_response().model_version == number
+            assert client.is_model_ready("mirror", label)
+            assert client.get_model_metadata("mirror", label).versions == ["1", "3"]
+            assert client.get_model_config("mirror", label) == client.get_model_config("mirror", number)
+            (counted,) = client.get_inference_statistics("mirror", label).model_stats
+            assert counted.version == number
+        assert not client.is_model_ready("mirror", "canery")
+        code, sentence = refused(client.infer, "mirror", row(1), model_version="canery")
+        assert (code, "there is 1, 3, stable, canary" in sentence) == ("StatusCode.NOT_FOUND", True)
+        assert {each.version for each in client.get_model_repository_index().models if each.name == "mirror"} == {
+            "1",
+            "3",
+        }
+
+    serve(scenario)
+
+
+def test_requests_that_name_no_version_are_split_and_stay_by_their_metadata(serve, row):
+    def scenario(served):
+        served.models.want(served.wanted, routing=SPLIT)
+        client = served.client()
+
+        def versions(count, **named):
+            answers = [client.infer("mirror", row(1), **named) for _ in range(count)]
+            return [answer.get_response().model_version for answer in answers]
+
+        assert sorted(versions(10)) == ["1"] * 5 + ["3"] * 5
+        for key in map(str, range(6)):
+            (version,) = set(versions(4, headers={"headrace-sticky": key}))
+            chosen = served.models.acquire("mirror", "", key)
+            chosen.release()
+            assert version == str(chosen.spec.id.version)
+        assert len(set(versions(4, headers={"headrace-sticky": " "}))) == 2, "no key at all"
+
+    serve(scenario)
+
+
+def test_a_stream_stays_by_its_metadata(serve, row):
+    def scenario(served):
+        served.models.want(served.wanted, routing=SPLIT)
+        for key in ("a", "b", "c", "d"):
+            answers = queue.Queue()
+            client = served.client()
+            client.start_stream(lambda result, error, into=answers: into.put(result), headers={"headrace-sticky": key})
+            for _ in range(4):
+                client.async_stream_infer("mirror", row(1))
+            found = {answers.get(timeout=10).get_response().model_version for _ in range(4)}
+            client.stop_stream()
+            chosen = served.models.acquire("mirror", "", key)
+            chosen.release()
+            assert found == {str(chosen.spec.id.version)}
+
+    serve(scenario)
+
+
+class Counting:
+    """A call that counts how often its metadata is asked for."""
+
+    asked = 0
+
+    def time_remaining(self):
+        return None
+
+    def invocation_metadata(self):
+        self.asked += 1
+        return (("headrace-sticky", "a"), ("other", b"bytes"))
+
+
+@pytest.mark.parametrize(
+    ("routing", "version", "asked"), [({}, "", 0), (ONLY_LABELS, "", 0), (SPLIT, "", 1), (SPLIT, "3", 0)]
+)
+def test_metadata_is_read_only_for_a_choice(serve, row, routing, version, asked):
+    async def scenario(served):
+        served.models.want(served.wanted, routing=routing)
+        method, call = served.front._servicer.methods["ModelInfer"], Counting()
+        request = InferRequest("mirror", version, {"x": np.ones((1, 2), np.float32)})
+        await method.answer(request, call)
+        assert call.asked == asked
 
     serve(scenario)
 

@@ -167,7 +167,7 @@ def test_a_stream_holds_its_client_back():
         read, written = [], []
         gate = asyncio.Event()
 
-        async def infer(message, remaining):
+        async def infer(message, call):
             await gate.wait()
             return pb.ModelInferResponse(id=message.id)
 
@@ -179,7 +179,7 @@ def test_a_stream_holds_its_client_back():
         async def write(message):
             written.append(int(message.infer_response.id))
 
-        serving = asyncio.create_task(Streams(infer).serve(requests(), write, lambda: None))
+        serving = asyncio.create_task(Streams(infer).serve(requests(), write, None))
         for _ in range(10 * stream.MAX_IN_FLIGHT):
             await asyncio.sleep(0)
         assert len(read) == stream.MAX_IN_FLIGHT
@@ -221,7 +221,7 @@ def test_drain_before_the_stream_has_read_anything(turns):
             yield
 
         streams = Streams(None)
-        serving = asyncio.create_task(streams.serve(requests(), None, lambda: None))
+        serving = asyncio.create_task(streams.serve(requests(), None, None))
         for _ in range(turns):
             await asyncio.sleep(0)
         streams.drain()
