@@ -9,11 +9,14 @@ it is closed. 2. `claims` only rises while the instance is routed to, so once it
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Generic, Protocol, TypeVar
 
 from model_repo.actions import Instance
 from model_repo.spec import VersionSpec
 from model_repo.states import Lifecycle
+
+log = logging.getLogger("headrace.model_repo")
 
 
 class Closable(Protocol):
@@ -54,6 +57,16 @@ class Handle(Generic[S]):
         if self.claims:
             self._idle = asyncio.Event()
             await self._idle.wait()
+
+    async def close(self) -> None:
+        """Close the servable once nobody holds a claim, and no new one can be made. A failure to do so is logged."""
+        await self.released()
+        try:
+            await self.servable.close()
+        except Exception:
+            log.exception("%s failed to close", self.spec.id)
+        del self.servable
+        log.info("%s is unloaded", self.spec.id)
 
     def snapshot(self) -> Instance:
         """What the decider may see of it."""

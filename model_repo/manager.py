@@ -7,9 +7,7 @@ Receives the wanted set from a source or the control plane (`want`) and `load` f
 2. A version is READY after requests find it, and QUIESCING before they no longer do.
 3. A servable is closed when its last handle has been released, and never twice.
 4. A load that fails marks its version FAILED with the reason; nothing else changes. 5. The instance that a new one of
-the same version replaces stays beside it while that is on trial (`safe_reload.watch_s`), to take over again.
-
-It does not look at the disk (`scan`, `sources`) and does not know what a servable does, only that it can be closed.
+the same version replaces stays beside it while that is on trial (`safe_reload.watch_s`), to take over again. It does not look at the disk (`scan`, `sources`) and does not know what a servable does, only that it can be closed.
 """
 
 from __future__ import annotations
@@ -25,12 +23,14 @@ from model_repo import index
 from model_repo.actions import Load, Unload, next_action
 from model_repo.handle import Handle, S
 from model_repo.index import IndexRow
+from model_repo.instances import Instances
 from model_repo.refusal import refusal
 from model_repo.routes import HIGHEST, Routes
 from model_repo.routing import Routing
-from model_repo.scan import ASLEEP, QUIET, Problem
-from model_repo.spec import VersionSpec, WantedSet, fingerprints
+from model_repo.scan import Problem
+from model_repo.spec import VersionSpec, WantedSet
 from model_repo.states import State
+from model_repo.wishes import Wishes
 
 log = logging.getLogger("headrace.model_repo")
 
@@ -49,12 +49,10 @@ class Manager(Generic[S]):
 
     def __init__(self, load: Callable[[VersionSpec], Awaitable[S]]) -> None:
         self._load = load
-        self._wanted: dict[str, dict[ModelId, VersionSpec]] = {}
-        self._problems: dict[str, list[Problem]] = {}
-        self._instances: dict[str, list[Handle[S]]] = {}
+        self._wishes = Wishes()
+        self._instances: Instances[S] = Instances()
         self._routes: Routes[S] = Routes()
         self._unsettled: dict[str, None] = {}  # names to ask next_action about, in order
-        self._serials = 0
         self._abandoned: list[Handle[S]] = []  # FAILED after they were READY: to be closed
         self._closing = False
         self._running = False
@@ -101,9 +99,8 @@ class Manager(Generic[S]):
 
     def may_come(self, name: str) -> bool:
         """Whether it is worth waiting for a version of the model: it is asleep, or not all is settled about it."""
-        asleep = any(problem.reason == ASLEEP for problem in self._problems.get(name, ()))
-        coming = (State.NEW, State.LOADING)
-        return asleep or self._pending(name) or any(handle.life.state in coming for handle in self._all(name))
+        coming = self._instances.last_in((State.NEW, State.LOADING), name) is not None
+        return coming or self._pending(name) or self._wishes.asleep(name)
 
     async def progressed(self) -> None:
         """Wait until something has happened: what `acquire` and `may_come` say may have changed."""
@@ -120,22 +117,11 @@ class Manager(Generic[S]):
         """
         if self._closing:
             return
-        by_name: dict[str, dict[ModelId, VersionSpec]] = {}
-        for id, spec in wanted.items():
-            by_name.setdefault(id.name, {})[id] = spec
-        names = sorted({*by_name, *self._wanted})
-        changed = (name for name in names if fingerprints(by_name.get(name)) != fingerprints(self._wanted.get(name)))
-        self._unsettled |= dict.fromkeys(changed)
-        self._wanted = by_name
+        self._unsettled |= dict.fromkeys(self._wishes.replace(wanted, problems))
         for name in self._routes.follow(routing):
-            if name in by_name:
+            if self._wishes.of(name):
                 self._route(name)
                 self._unsettled[name] = None  # a version that a label has left may have to go
-        known, self._problems = self._problems, {}
-        for problem in problems:
-            self._problems.setdefault(problem.name, []).append(problem)
-            if problem.reason not in QUIET and problem not in known.get(problem.name, ()):
-                log.warning("%s", problem)
         self._wake.set()
 
     def withdraw(self, id: ModelId, fingerprint: str, reason: str) -> None:
@@ -143,7 +129,7 @@ class Manager(Generic[S]):
 
         Without another instance of the model to take over, it goes on.
         """
-        ready = [handle for handle in self._all(id.name) if handle.life.state is State.READY]
+        ready = self._instances.ready(id.name)
         bad = [handle for handle in ready if handle.spec.id == id and handle.spec.fingerprint == fingerprint]
         if not bad or len(ready) == 1:
             return
@@ -167,11 +153,11 @@ class Manager(Generic[S]):
 
     def index(self, name: str | None = None) -> list[IndexRow]:
         """What is in the repository and how it fares, by name and version; of one model or of all."""
-        names = {*self._wanted, *self._instances, *self._problems} if name is None else (name,)
+        names = {*self._wishes, *self._instances} if name is None else (name,)
         return index.rows(
-            (id for name in names for id in self._wanted.get(name, ())),
-            ((handle.spec.id, handle.life.state, handle.life.reason) for handle in self._all(name)),
-            (problem for name in names for problem in self._problems.get(name, ())),
+            (id for name in names for id in self._wishes.of(name)),
+            ((handle.spec.id, handle.life.state, handle.life.reason) for handle in self._instances.of(name)),
+            (problem for name in names for problem in self._wishes.problems(name)),
         )
 
     # --- the loop ---
@@ -208,15 +194,17 @@ class Manager(Generic[S]):
         """Start all that can be started now; every end of a load or an unload comes back here through `_wake`."""
         while self._abandoned:
             handle = self._abandoned.pop()
-            group.create_task(self._close_failed(handle), name=f"close {handle.spec.id}")
+            group.create_task(handle.close(), name=f"close {handle.spec.id}")
         while self._unsettled:
-            self._reconcile_model(_pop_first(self._unsettled), group)
+            name = next(iter(self._unsettled))
+            del self._unsettled[name]
+            self._reconcile_model(name, group)
 
     def _reconcile_model(self, name: str, group: asyncio.TaskGroup) -> None:
         while True:
-            instances = self._instances.get(name, [])
+            instances = self._instances.of(name)
             action = next_action(
-                self._wanted.get(name, {}), [handle.snapshot() for handle in instances], self._routes.held(name)
+                self._wishes.of(name), [handle.snapshot() for handle in instances], self._routes.held(name)
             )
             match action:
                 case None:
@@ -224,15 +212,12 @@ class Manager(Generic[S]):
                 case Unload(serial):
                     handle = next(handle for handle in instances if handle.serial == serial)
                     if handle.life.state is State.FAILED:
-                        self._forget(handle)
+                        self._instances.forget(handle)
                     else:
                         self._withdraw(handle)
                         group.create_task(self._unload(handle), name=f"unload {handle.spec.id}")
                 case Load(spec):
-                    self._serials += 1
-                    handle = Handle(self._serials, spec)
-                    self._instances.setdefault(name, []).append(handle)
-                    handle.life.advance(State.LOADING)
+                    handle = self._instances.begin(spec)
                     group.create_task(self._load_one(handle), name=f"load {spec.id}")
 
     async def _load_one(self, handle: Handle[S]) -> None:
@@ -243,53 +228,34 @@ class Manager(Generic[S]):
             handle.life.advance(State.FAILED, "the load was cancelled")
             raise
         except ServingError as error:
-            level = logging.WARNING if self._is_wanted(handle) else logging.DEBUG  # overtaken, or put to sleep
+            level = (
+                logging.WARNING if self._wishes.includes(handle.spec) else logging.DEBUG
+            )  # overtaken, or put to sleep
             log.log(level, "%s failed to load: %s", id, error)
             handle.life.advance(State.FAILED, str(error))
         except Exception as error:
             log.exception("%s failed to load", id)
             handle.life.advance(State.FAILED, f"{type(error).__name__}: {error}")
         else:
-            if self._is_wanted(handle):
+            if self._wishes.includes(handle.spec):
                 self._publish(handle)
             else:
-                await self._dispose(handle)
+                await self._unload(handle)
         finally:
             self._changed(id.name)
 
-    def _is_wanted(self, handle: Handle[S]) -> bool:
-        spec = self._wanted.get(handle.spec.id.name, {}).get(handle.spec.id)
-        return spec is not None and spec.fingerprint == handle.spec.fingerprint
-
     async def _unload(self, handle: Handle[S]) -> None:
+        """Close a servable that no new request can reach, and forget it."""
         await handle.released()
-        await self._dispose(handle)
-        self._changed(handle.spec.id.name)
-
-    async def _dispose(self, handle: Handle[S]) -> None:
-        """Close a servable that no request can reach, and forget it."""
         handle.life.advance(State.UNLOADING)
-        await self._close(handle)
-        self._forget(handle)
-
-    async def _close_failed(self, handle: Handle[S]) -> None:
-        """It is remembered as FAILED, with its reason, until it is no longer wanted."""
-        await handle.released()
-        await self._close(handle)
-
-    async def _close(self, handle: Handle[S]) -> None:
-        """A failure to close is logged."""
-        try:
-            await handle.servable.close()
-        except Exception:
-            log.exception("%s failed to close", handle.spec.id)
-        del handle.servable
-        log.info("%s is unloaded", handle.spec.id)
+        await handle.close()
+        self._instances.forget(handle)
+        self._changed(handle.spec.id.name)
 
     def _publish(self, handle: Handle[S]) -> None:
         """Requests find it, then it says READY: whoever reads READY may send."""
         watch_s = handle.spec.config.safe_reload.watch_s
-        if watch_s and any(one.life.state is State.READY for one in self._instances[handle.spec.id.name]):
+        if watch_s and self._instances.ready(handle.spec.id.name):
             handle.on_trial = True
             asyncio.get_running_loop().call_later(watch_s + GRACE_S, self._trial_over, handle)
         self._route(handle.spec.id.name, handle)
@@ -305,16 +271,8 @@ class Manager(Generic[S]):
         handle.life.advance(State.QUIESCING)
         self._route(handle.spec.id.name)
 
-    def _route(self, name: str, joining: Handle[S] | None = None) -> None:
-        handles = self._instances.get(name, ())
-        self._routes.point(name, (one for one in handles if one is joining or one.life.state is State.READY))
-
-    def _forget(self, handle: Handle[S]) -> None:
-        handle.life.advance(State.GONE)
-        name = handle.spec.id.name
-        self._instances[name].remove(handle)
-        if not self._instances[name]:
-            del self._instances[name]
+    def _route(self, name: str, *joining: Handle[S]) -> None:
+        self._routes.point(name, (*self._instances.ready(name), *joining))
 
     # --- who waits and who asks ---
 
@@ -328,34 +286,17 @@ class Manager(Generic[S]):
         self._progress = asyncio.Event()
 
     async def _until_none(self, name: str | None, states: tuple[State, ...]) -> None:
-        while self._pending(name) or self._last_in(states, name) is not None:
-            last = self._last_in(states, name)
+        while self._pending(name) or self._instances.last_in(states, name) is not None:
+            last = self._instances.last_in(states, name)
             await self._progress.wait()
             while last is not None and last.life.state in states:
                 await self._progress.wait()
 
-    def _last_in(self, states: tuple[State, ...], name: str | None) -> Handle[S] | None:
-        """The last one: loads end about in order, so who waits for it need not look through all at every change."""
-        return next((handle for handle in reversed(self._all(name)) if handle.life.state in states), None)
-
     def _pending(self, name: str | None) -> bool:
-        if name is None:
-            return bool(self._unsettled)
-        return name in self._unsettled
-
-    def _all(self, name: str | None = None) -> list[Handle[S]]:
-        if name is not None:
-            return list(self._instances.get(name, ()))
-        return [handle for handles in self._instances.values() for handle in handles]
+        return bool(self._unsettled) if name is None else name in self._unsettled
 
     def _found(self, name: str, version: str, handle: Handle[S] | None) -> Handle[S]:
         """What was found; else an error that says what is there."""
         if handle is None:
             raise refusal(name, version, self.index(name), self._routes.routing_of(name).labels)
         return handle
-
-
-def _pop_first(names: dict[str, None]) -> str:
-    name = next(iter(names))
-    del names[name]
-    return name

@@ -364,10 +364,10 @@ def test_states_are_told_in_the_order_that_prevents_races(monkeypatch):
         async with running(PuppetLoader(automatic=True)) as manager:
             route = Manager._route
 
-            def spy(self, name, joining=None):
-                joined = joining or ((handles := self._instances[name]) and handles[0])
+            def spy(self, name, *joining):
+                (joined,) = joining or self._instances.of(name)
                 told.append(("before routing", joined.life.state.name))
-                route(self, name, joining)
+                route(self, name, *joining)
                 told.append(("after routing", joined.life.state.name))
 
             monkeypatch.setattr(Manager, "_route", spy)

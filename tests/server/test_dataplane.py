@@ -30,7 +30,7 @@ def on(tmp_path):
             async with asyncio.timeout(10), Plane(tmp_path).running() as plane:
                 await scenario(plane)
                 assert plane.cell(cell.IN_FLIGHT) == plane.cell(cell.QUEUE_ROWS) == 0
-                assert all(handle.claims == 0 for handles in plane.models._instances.values() for handle in handles)
+                assert all(handle.claims == 0 for handle in plane.models._instances.of())
 
         asyncio.run(main())
 
