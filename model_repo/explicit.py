@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from headrace.errors import ModelNotFound
+from model_repo.found import NOT_LOADED, NOT_THERE, ModelScan, Scan
 from model_repo.look import look
 from model_repo.override import Override
 from model_repo.remote.remotes import NO_REMOTES, Remotes
-from model_repo.scan import NOT_LOADED, NOT_THERE, ModelScan, Scan
 
 ALL = "*"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from headrace.models import ModelId
-from model_repo.scan import Problem
+from model_repo.found import Problem
 from model_repo.states import State
 
 IndexState: TypeAlias = Literal["READY", "UNAVAILABLE", "LOADING", "UNLOADING"]

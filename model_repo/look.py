@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from model_repo.found import Scan
 from model_repo.override import NONE, Override
-from model_repo.scan import Scan, scan
+from model_repo.scan import scan
 
 
 async def look(

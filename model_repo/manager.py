@@ -6,8 +6,10 @@ Receives the wanted set from a source or the control plane (`want`) and `load` f
 1. Loads, reloads and unloads are one mechanism: edit the wanted set, and `run` asks `next_action` until it says None.
 2. A version is READY after requests find it, and QUIESCING before they no longer do.
 3. A servable is closed when its last handle has been released, and never twice.
-4. A load that fails marks its version FAILED with the reason; nothing else changes. 5. The instance that a new one of
-the same version replaces stays beside it while that is on trial (`safe_reload.watch_s`), to take over again. It does not look at the disk (`scan`, `sources`) and does not know what a servable does, only that it can be closed.
+4. A load that fails marks its version FAILED with the reason; nothing else changes.
+5. An instance stays beside the one of the same version that replaces it while that is on trial, to take over again.
+
+It does not look at the disk and does not know what a servable does, only that it can be closed.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ from headrace.errors import ServingError
 from headrace.models import ModelId
 from model_repo import index
 from model_repo.actions import Load, Unload, next_action
+from model_repo.found import Problem
 from model_repo.handle import Handle, S
 from model_repo.index import IndexRow
 from model_repo.instances import Instances
 from model_repo.refusal import refusal
 from model_repo.routes import HIGHEST, Routes
 from model_repo.routing import Routing
-from model_repo.scan import Problem
 from model_repo.spec import VersionSpec, WantedSet
 from model_repo.states import State
 from model_repo.wishes import Wishes

@@ -25,9 +25,9 @@ import watchfiles
 
 from headrace.errors import RepositoryError
 from model_repo.explicit import Explicit
+from model_repo.found import ModelScan, Scan
 from model_repo.look import look
 from model_repo.remote.remotes import NO_REMOTES, Remotes
-from model_repo.scan import ModelScan, Scan
 
 log = logging.getLogger("headrace.model_repo")
 

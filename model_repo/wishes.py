@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 from headrace.models import ModelId
-from model_repo.scan import ASLEEP, QUIET, Problem
+from model_repo.found import ASLEEP, QUIET, Problem
 from model_repo.spec import VersionSpec, WantedSet, fingerprints
 
 log = logging.getLogger("headrace.model_repo")

@@ -17,8 +17,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from headrace import __version__, cell
 from headrace.counters import BUCKETS_S, COMPUTE_AT, QUEUE_AT, REQUEST_AT, ModelCounters
 from headrace.models import ModelId
+from model_repo.found import ASLEEP
 from model_repo.index import IndexRow
-from model_repo.scan import ASLEEP
 from server.exposition import Kind, head, histogram, labels, simple
 from server.pool.board import Board, State
 from server.statistics import REFUSALS, Statistics

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from model_repo.scan import ASLEEP
+from model_repo.found import ASLEEP
 
 REFUSED, UNREACHABLE = 1, 2
 POLL_S = 0.2

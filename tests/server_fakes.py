@@ -15,8 +15,8 @@ from headrace.config import ModelConfig
 from headrace.datatypes import Datatype
 from headrace.errors import LoadFailed
 from headrace.models import ModelId, ModelMetadata, TensorSpec
+from model_repo.found import Problem
 from model_repo.manager import Manager
-from model_repo.scan import Problem
 from model_repo.spec import VersionSpec
 from server.check import RequestCheck
 from server.dataplane import DataPlane

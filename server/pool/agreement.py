@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from headrace.errors import LoadFailed
-from model_repo.scan import Scan
+from model_repo.found import Scan
 from model_repo.spec import VersionSpec
 from server.pool import wanted
 from server.pool.ballots import LoadKey

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import Path
 
 from headrace.errors import RepositoryError
-from model_repo.scan import NOT_LOADED, QUIET, ModelScan, Scan
+from model_repo.found import NOT_LOADED, QUIET, ModelScan, Scan
 from model_repo.sources import Source
 from server.pool import wanted
 from server.pool.ballots import Ballots, LoadKey

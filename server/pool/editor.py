@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from headrace.errors import BadRequest, LoadFailed, ModelNotFound
-from model_repo.scan import NAME_RULE, is_model_name
+from model_repo.found import NAME_RULE, is_model_name
 from server.pool.channel import Edit, Edited, Message
 
 MOST_CONFIG_CHARS = 1 << 17

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model_repo.scan import Scan
+from model_repo.found import Scan
 from server.pool.ballots import LoadKey
 from server.pool.channel import Edit, Message
 from server.pool.child import Child

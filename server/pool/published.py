@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from model_repo.found import ModelScan, Scan
 from model_repo.routing import Routing
-from model_repo.scan import ModelScan, Scan
 from server.pool.roster import TIME
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from headrace.config import ServerConfig
 from model_repo.awake import Limits, Model, decide
-from model_repo.scan import ASLEEP, ModelScan, Problem, Scan
+from model_repo.found import ASLEEP, ModelScan, Problem, Scan
 
 LastUses = Callable[[int], Mapping[str, int]]
 """now -> when each model was last used, in milliseconds since 1970."""

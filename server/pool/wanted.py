@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-from model_repo.scan import Scan
+from model_repo.found import Scan
 
 _NAME = "wanted"
 

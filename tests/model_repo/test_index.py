@@ -1,6 +1,6 @@
 from headrace.models import ModelId
+from model_repo.found import Problem
 from model_repo.index import IndexRow, rows
-from model_repo.scan import Problem
 from model_repo.states import State
 
 ONE, TWO = ModelId("m", 1), ModelId("m", 2)

@@ -7,8 +7,8 @@ import pytest
 from model_repo_fakes import PuppetLoader, idle, running, want
 
 from headrace.errors import LoadFailed, ModelNotFound, ModelNotReady
+from model_repo.found import Problem
 from model_repo.routing import Routing
-from model_repo.scan import Problem
 
 
 def serving(manager, version, key="", request_id=""):

@@ -10,10 +10,10 @@ from headrace.config import ModelConfig, SafeReload
 from headrace.errors import LoadFailed, ModelNotFound, ModelNotReady
 from headrace.models import ModelId
 from model_repo.actions import next_action
+from model_repo.found import ASLEEP, NOT_LOADED, Problem
 from model_repo.handle import Handle
 from model_repo.index import IndexRow
 from model_repo.manager import Manager
-from model_repo.scan import ASLEEP, NOT_LOADED, Problem
 from model_repo.states import Lifecycle
 
 

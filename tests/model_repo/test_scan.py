@@ -4,8 +4,9 @@ import pytest
 
 from headrace.errors import RepositoryError
 from headrace.models import ModelId
+from model_repo.found import MODEL_NAME, Problem
 from model_repo.routing import Routing
-from model_repo.scan import MODEL_NAME, Problem, scan
+from model_repo.scan import scan
 
 
 def put(root, files):

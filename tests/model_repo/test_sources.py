@@ -6,8 +6,8 @@ import pytest
 from headrace.errors import RepositoryError
 from model_repo import sources
 from model_repo.explicit import Explicit
+from model_repo.found import ModelScan, Problem, Scan
 from model_repo.routing import Routing
-from model_repo.scan import ModelScan, Problem, Scan
 from model_repo.sources import follow, none, poll, settle
 
 

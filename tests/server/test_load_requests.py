@@ -29,7 +29,9 @@ def repository(tmp_path):
 
 @pytest.fixture
 def server(repository):
-    with serving(repository, "--model-control-mode", "explicit", replicas=REPLICAS) as running:
+    # Without a cache each replica loads for itself: a test takes the memory for that from one of them.
+    flags = ("--model-control-mode", "explicit", "--cache-max-bytes", "0")
+    with serving(repository, *flags, replicas=REPLICAS) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx_models
 import pytest
-from asking import INFER, REPLICAS, add, asked, index, times, until
+from asking import BODY, INFER, REPLICAS, add, asked, index, times, until
 from live import serving
 
 
@@ -48,6 +48,24 @@ def test_versions_that_come_and_go_are_served_one_after_the_other_and_no_request
         until(lambda: set(index(server)) == {("m", "3")})  # nothing of the others stays
     assert [asker.factors for asker in askers] == [[1, 2, 3, 4, 3, 100]] * len(askers)
     assert not [asker.trouble for asker in askers if asker.trouble]
+
+
+def test_a_version_and_a_model_that_are_renamed_are_served_under_their_new_names(server, repository):
+    with asked(server) as askers:
+        add(repository, 4, factor=100)
+        until(lambda: set(index(server)) == {("m", "4")})
+        (repository / "m" / "4").rename(repository / "m" / "5")
+        until(lambda: set(index(server)) == {("m", "5")})
+    assert [(asker.trouble, asker.factors) for asker in askers] == [([], [1, 100])] * len(askers)
+    (repository / "m").rename(repository / "n")
+    until(lambda: index(server) == {("n", "5"): ("READY", "")})
+    connection = http.client.HTTPConnection(server.url, timeout=20)
+    for path, status in ((INFER, 404), (INFER.replace("/m/", "/n/"), 200)):
+        connection.request("POST", path, BODY)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
+    connection.close()
 
 
 def test_a_version_that_is_broken_is_reported_and_the_old_one_goes_on(server, repository):

@@ -11,7 +11,7 @@ from virtual_time import turns, virtual
 from headrace.errors import DeadlineExceeded, LoadFailed, ModelNotFound, ModelNotReady, QueueFull
 from headrace.models import ModelId
 from headrace.requests import InferRequest
-from model_repo.scan import ASLEEP, Problem
+from model_repo.found import ASLEEP, Problem
 from server.dataplane import DataPlane
 from server.pool.channel import Wake, Woken
 from server.pool.waker import Waker

@@ -8,7 +8,7 @@ import pytest
 from headrace.config import ModelConfig
 from headrace.errors import LoadFailed
 from headrace.models import ModelId
-from model_repo.scan import ModelScan, Scan
+from model_repo.found import ModelScan, Scan
 from model_repo.spec import VersionSpec
 from server.pool import wanted
 from server.pool.agreement import Agreement

@@ -7,8 +7,8 @@ import pytest
 
 from headrace.config import ModelConfig, SafeReload
 from headrace.models import ModelId
+from model_repo.found import ModelScan, Problem, Scan
 from model_repo.routing import Routing
-from model_repo.scan import ModelScan, Problem, Scan
 from model_repo.spec import VersionSpec
 from server.pool.published import Published
 

@@ -7,7 +7,7 @@ from model_repo_fakes import spec
 
 from headrace.config import ServerConfig
 from model_repo.awake import NO_LIMITS, Limits
-from model_repo.scan import ASLEEP, NOT_LOADED, ModelScan, Problem, Scan
+from model_repo.found import ASLEEP, NOT_LOADED, ModelScan, Problem, Scan
 from server.pool.roster import Roster
 
 
