@@ -20,6 +20,8 @@ from headrace.errors import ConfigError
 from headrace.repositories import Url
 
 ENVIRONMENT = "HEADRACE_"
+ALSO = {"model_control_mode": "--control"}
+"""Shorter flags, beside the ones that Triton has."""
 
 
 def options() -> list[inspect.Parameter]:
@@ -28,6 +30,7 @@ def options() -> list[inspect.Parameter]:
     for name, field in ServerConfig.model_fields.items():
         option = typer.Option(
             _flag(name),
+            *([ALSO[name]] if name in ALSO else ()),
             help=field.description,
             metavar=f"<{_metavar(field.annotation)}>",
             envvar=_variable(name),

@@ -150,3 +150,7 @@ def test_help_names_every_option_with_its_variable_and_default():
     assert "[default: (8000)]" in page
     for form in ("<number|auto>", "<debug|info|warning|error>", "<path>", "<text>"):
         assert form in page
+
+
+def test_the_control_mode_has_a_short_flag_too(told):
+    assert told("--control", "poll") == told("--model-control-mode", "poll")
