@@ -47,6 +47,11 @@ class ModelScan:
     problems: tuple[Problem, ...] = ()
     routing: Routing = PLAIN
 
+    @property
+    def asleep(self) -> bool:
+        """Whether it is loaded when a request comes."""
+        return any(problem.reason == ASLEEP for problem in self.problems)
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:

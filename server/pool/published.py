@@ -46,8 +46,9 @@ class Published:
 
     def beside(self, scan: Scan, now: float) -> Scan:
         """What is wanted, given what the repository wants."""
-        self._last = {name: last for name, last in self._last.items() if name in scan.models}
-        self._before = {name: before for name, before in self._before.items() if name in scan.models}
+        there = {name for name, model in scan.models.items() if model.versions or model.asleep}
+        self._last = {name: last for name, last in self._last.items() if name in there}
+        self._before = {name: before for name, before in self._before.items() if name in there}
         return Scan({name: self._with_kept(name, model, now) for name, model in scan.models.items()})
 
     def _with_kept(self, name: str, model: ModelScan, now: float) -> ModelScan:

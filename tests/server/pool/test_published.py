@@ -7,7 +7,7 @@ import pytest
 
 from headrace.config import ModelConfig, SafeReload
 from headrace.models import ModelId
-from model_repo.found import ModelScan, Problem, Scan
+from model_repo.found import ASLEEP, NOT_LOADED, ModelScan, Problem, Scan
 from model_repo.routing import Routing
 from model_repo.spec import VersionSpec
 from server.pool.published import Published
@@ -84,6 +84,14 @@ def test_a_model_that_is_removed_is_forgotten():
     published.complete("m", model("1"), 0.0)
     published.beside(Scan({}), 0.0)
     assert beside(published, "2") == "2a"
+
+
+def test_a_model_that_is_unloaded_is_forgotten_and_one_that_sleeps_is_not():
+    for reason, expected in ((NOT_LOADED, "2a"), (ASLEEP, "2a 1a")):
+        published = Published()
+        published.complete("m", model("1", WATCHED), 0.0)
+        published.beside(Scan({"m": ModelScan(problems=(Problem("m", None, reason),))}), 0.0)
+        assert beside(published, "2") == expected
 
 
 def test_a_label_points_to_what_it_pointed_to_until_what_it_names_is_published():
