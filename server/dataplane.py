@@ -172,15 +172,19 @@ class Ticket(Entry):
 
     def deliver(self, outcome: Outcome) -> None:
         """Called by the batcher: answer."""
-        result = outcome if isinstance(outcome, ServingError) else self._respond(outcome)
         servable = self._handle.servable
-        if servable.recent is not None and not isinstance(outcome, ServingError):
-            servable.recent.keep(self.inputs, outcome)
+        result: InferResponse | ServingError
+        if isinstance(outcome, ServingError):
+            result = outcome
+            if isinstance(outcome, (ExecutorFailed, BadRequest)):
+                servable.trial.failed()
+        else:
+            result = self._respond(outcome)
+            if servable.recent is not None:
+                servable.recent.keep(self.inputs, outcome)
         if isinstance(result, ExecutorFailed):
             requests.warning("%s", result, extra={"request_id": self._request.id[:SHOWN_CHARS]})
         self._end(result.slug if isinstance(result, ServingError) else None)
-        if isinstance(outcome, ExecutorFailed | BadRequest):
-            servable.trial.failed()
         self._answer(result)
 
     def _end(self, failure: str | None) -> None:
