@@ -1,4 +1,4 @@
-"""Prometheus' text format for families that have a line, or twenty, for each model.
+"""Prometheus' text format.
 
 Receives counts by label from `metrics`, hands text back. Own code because prometheus_client makes several objects for
 each line: a thousand models took it 650 ms, during which the event loop answered nobody; this takes a tenth.

@@ -1,7 +1,6 @@
 """`/metrics` for Prometheus: the counters of all replicas, read and summed when they are scraped.
 
-Nothing is registered, incremented or locked per request. The families of models are written by `exposition`, the few
-others by `prometheus_client`.
+Nothing is registered, incremented or locked per request. `exposition` writes the text.
 """
 
 from __future__ import annotations
@@ -9,10 +8,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from headrace import __version__, cell
 from headrace.counters import BUCKETS_S, COMPUTE_AT, QUEUE_AT, REQUEST_AT, ModelCounters
@@ -32,6 +27,7 @@ _CELLS: tuple[tuple[str, Kind, str, int], ...] = (
     ("headrace_queue_rows", "gauge", "Rows waiting for their batch.", cell.QUEUE_ROWS),
     ("headrace_requests_in_flight", "gauge", "Requests accepted and not yet answered.", cell.IN_FLIGHT),
 )
+_INDEX_STATES = ("ready", "loading", "unloading", "unavailable", "asleep")
 _DURATIONS = (
     ("headrace_request_seconds", "Time from decoded request to outputs.", REQUEST_AT, cell.SUCCESS_NS),
     ("headrace_queue_seconds", "Time a request waited for its batch.", QUEUE_AT, cell.QUEUE_NS),
@@ -53,49 +49,29 @@ class PoolMetrics:
         """The exposition in Prometheus' text format."""
         totals = self._statistics.totals()
         refusals = totals.pop(REFUSALS, None)
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Families(list(self._pool_families(refusals))))
-        return "".join(_model_text(totals)).encode() + generate_latest(registry)
+        return "".join((*_model_text(totals), *self._pool_text(refusals))).encode()
 
-    def _pool_families(self, refusals: ModelCounters | None) -> Iterator[Metric]:
-        refused = CounterMetricFamily(
-            "headrace_requests_refused",
+    def _pool_text(self, refusals: ModelCounters | None) -> Iterator[str]:
+        refused = refusals.failures().items() if refusals else ()
+        yield simple(
+            "headrace_requests_refused_total",
+            "counter",
             "Requests that named no ready model or could not be decoded.",
-            labels=["reason"],
+            [(labels(reason=slug), count) for slug, count in refused],
         )
-        for slug, count in (refusals.failures() if refusals else {}).items():
-            refused.add_metric([slug], count)
-        yield refused
         found = Counter("asleep" if row.reason == ASLEEP else row.state.lower() for row in self._index())
-        models = GaugeMetricFamily("headrace_model_versions", "Rows of the repository index.", labels=["state"])
-        for shown in ("ready", "loading", "unloading", "unavailable", "asleep"):
-            models.add_metric([shown], found[shown])
-        yield models
+        shown = [(labels(state=state), found[state]) for state in _INDEX_STATES]
+        yield simple("headrace_model_versions", "gauge", "Rows of the repository index.", shown)
         replicas = self._board.replicas()
-        state = GaugeMetricFamily("headrace_replicas", "Server processes by state.", labels=["state"])
-        for kind in State:
-            state.add_metric([kind.name.lower()], sum(replica.state is kind for replica in replicas))
-        yield state
-        connections = GaugeMetricFamily("headrace_http_connections", "Open HTTP connections.", labels=["replica"])
-        restarts = CounterMetricFamily("headrace_replica_restarts", "Replicas started again.", labels=["replica"])
-        for replica in replicas:
-            connections.add_metric([str(replica.index)], replica.connections)
-            restarts.add_metric([str(replica.index)], max(0, replica.generation - 1))
-        yield connections
-        yield restarts
-        build = GaugeMetricFamily("headrace_build_info", "Always 1; the version is the label.", labels=["version"])
-        build.add_metric([__version__], 1)
-        yield build
-
-
-@dataclass(frozen=True, slots=True, eq=False)  # a registry keeps it in a dictionary
-class _Families:
-    """What prometheus_client asks for families."""
-
-    families: list[Metric]
-
-    def collect(self) -> Iterable[Metric]:
-        return self.families
+        states = Counter(replica.state for replica in replicas)
+        shown = [(labels(state=state.name.lower()), states[state]) for state in State]
+        yield simple("headrace_replicas", "gauge", "Server processes by state.", shown)
+        connections = [(labels(replica=str(replica.index)), replica.connections) for replica in replicas]
+        yield simple("headrace_http_connections", "gauge", "Open HTTP connections.", connections)
+        restarts = [(labels(replica=str(replica.index)), max(0, replica.generation - 1)) for replica in replicas]
+        yield simple("headrace_replica_restarts_total", "counter", "Replicas started again.", restarts)
+        build = [(labels(version=__version__), 1)]
+        yield simple("headrace_build_info", "gauge", "Always 1; the version is the label.", build)
 
 
 def _model_text(totals: dict[ModelId, ModelCounters]) -> Iterator[str]:

@@ -86,10 +86,21 @@ INFER_DOC: dict[str, Any] = {
 
 
 def describe_errors(app: FastAPI) -> None:
-    """Put errors as they are here into the document of `app`, whose routes are complete, instead of FastAPI's own."""
-    document = app.openapi()  # made now, and kept by the application
+    """Put errors as they are here into the document of `app` instead of FastAPI's own, when somebody asks for it."""
+    make = app.openapi
+
+    def document() -> dict[str, Any]:
+        fresh = app.openapi_schema is None
+        made = make()  # once: the application keeps it
+        return _described(made) if fresh else made
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way to do this
+
+
+def _described(document: dict[str, Any]) -> dict[str, Any]:
     for calls in document["paths"].values():
         for call in calls.values():
             if call["responses"].pop("422", None):
                 call["responses"].setdefault("404", _ERROR)
     document.pop("components", None)
+    return document
