@@ -150,8 +150,8 @@ def test_a_lazy_server_is_ready_at_once_and_the_first_requests_share_one_load(re
         with contextlib.closing(tritonclient.grpc.InferenceServerClient(server.grpc_url)) as client:
             assert client.get_model_metadata("f5").name == "f5"
         metrics = server.get("/metrics").decode()
-        assert 'headrace_model_versions{state="ready"} 4.0' in metrics
-        assert 'headrace_model_versions{state="asleep"} 1.0' in metrics
+        assert 'headrace_model_versions{state="ready"} 4\n' in metrics
+        assert 'headrace_model_versions{state="asleep"} 1\n' in metrics
         assert ask(server, "nosuch") == (404, "model 'nosuch' is not found")
         assert ask(server, "f1/versions/7")[0] == 404
         assert "asleep" not in server.log.text
