@@ -1,6 +1,6 @@
 """The batcher of one loaded model version: a queue, and per executor slot one loop that pulls batches from it.
 
-    submit -> RowQueue -> [slot is free, decide() says so] -> concat -> executor.run -> split -> deliver
+    submit -> RowQueue -> [slot is free, the controller says so] -> concat -> executor.run -> split -> deliver
 
 Receives validated inputs from the data plane, hands closed batches to an `Executor`. Invariants: 1. every submitted
 request is delivered exactly once, unless it is cancelled. 2. A batch never has more than `max_batch_rows` rows.
@@ -15,14 +15,17 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 
+from batcher.alarm import Alarm
 from batcher.assemble import concat, split
+from batcher.controller import Controller
 from batcher.cut import Rejoin
-from batcher.decide import Dispatch, Limits, decide
+from batcher.decide import Dispatch
 from batcher.entry import Entry, Outcome
 from batcher.queue import RowQueue
 from headrace import cell
-from headrace.counters import ModelCounters
+from headrace.counters import REASON_AT, ModelCounters
 from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, QueueFull, ServingError
 from headrace.executor import Executor
 from headrace.models import ModelId
@@ -33,24 +36,26 @@ logger = logging.getLogger("headrace.batcher")
 class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
-    With `batched` False every request runs alone, as it is, and counts as one row: `Limits.max_batch_rows` must be 1.
+    With `batched` False every request runs alone, as it is, and counts as one row: `max_batch_rows` must be 1.
     """
 
     def __init__(
         self,
         model: ModelId,
         executor: Executor,
-        limits: Limits,
+        controller: Controller,
+        max_batch_rows: int,
         max_queue_rows: int,
         counters: ModelCounters,
         *,
         batched: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        assert batched or limits.max_batch_rows == 1
+        assert batched or max_batch_rows == 1
         self._model = model
         self._executor = executor
-        self._limits = limits
+        self.controller = controller
+        self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
         self._counters = counters
         self._batched = batched
@@ -58,6 +63,14 @@ class Batcher:
         self._queue = RowQueue()
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
+        self._alarm = Alarm(self._wake)
+        self._running = 0
+        self._busy_s = 0.0
+        """Sum over all batches of the time that they have been in flight."""
+        self._busy_until = 0.0
+        """Up to when the sum goes."""
+        self._full_house = False
+        """As many batches are in flight as should be: nobody needs to look until one of them ends."""
 
     def start(self) -> None:
         """Start one pulling loop per executor slot. This object owns them until `close()`."""
@@ -70,6 +83,7 @@ class Batcher:
         for slot in self._slots:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
+        self._alarm.close()
 
     def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
         """Queue an entry; its outcome is delivered later, never before this returns.
@@ -79,16 +93,18 @@ class Batcher:
         queue = self._queue
         if queue.rows + entry.rows > self._max_queue_rows:
             raise self._full(entry.rows)
-        if entry.rows <= self._limits.max_batch_rows:
+        if entry.rows <= self._max_batch_rows:
             queue.append(entry)
         else:
-            entry.pieces = Rejoin(entry, self._leave).cut(self._limits.max_batch_rows)
+            entry.pieces = Rejoin(entry, self._leave).cut(self._max_batch_rows)
             for piece in entry.pieces:
                 queue.append(piece)
         if timeout_s:
             entry.timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, entry, timeout_s)
         self._counters.cells[cell.QUEUE_ROWS] = queue.rows
-        if self._sleepers:
+        if self.controller.listens:
+            self.controller.arrived(entry.arrived, entry.rows, entry.client)
+        if self._sleepers and not self._full_house:
             self._wake()
 
     def cancel(self, entry: Entry) -> None:
@@ -127,50 +143,60 @@ class Batcher:
 
     async def _pull(self) -> None:
         while True:
-            await self._run(await self._next_batch())  # kept in no variable: an idle slot holds no tensor
+            await self._serve(await self._next_batch())  # kept in no variable: an idle slot holds no tensor
             if self._queue.rows:
                 await asyncio.sleep(0)  # an executor that runs on this loop never lets go of it by itself
 
     async def _next_batch(self) -> list[Entry]:
         queue = self._queue
         while True:
-            again: float | None = None
+            again = inf
             now = self._clock()
             for key, waiting in queue.groups():
-                verdict = decide(now, waiting, self._limits)
+                verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._running)
                 if isinstance(verdict, Dispatch):
                     batch = queue.take(key, verdict.rows)
                     self._counters.cells[cell.QUEUE_ROWS] = queue.rows
+                    self._counters.cells[REASON_AT[verdict.reason]] += 1
+                    self._count_running(now, +1)
+                    self.controller.started(now, sum(entry.rows for entry in batch), self._running)
                     if self._sleepers and queue.rows:
-                        self._wake()  # what is left may be a full batch too: a sleeper would wait for its timer
+                        self._wake()  # what is left may be a batch too
                     return batch
-                again = verdict.time if again is None else min(again, verdict.time)
-            await self._sleep(None if again is None else again - now)
+                again = min(again, verdict.time)
+            if again < inf:
+                self._alarm.set(now, again)
+            self._full_house = again == inf and queue.rows > 0
+            sleeper = asyncio.get_running_loop().create_future()
+            self._sleepers.append(sleeper)
+            await sleeper
 
-    async def _sleep(self, seconds: float | None) -> None:
-        """Until an arrival wakes this slot or `seconds` have passed."""
-        loop = asyncio.get_running_loop()
-        sleeper = loop.create_future()
-        self._sleepers.append(sleeper)
-        if seconds is None:
-            await sleeper
-            return
-        timer = loop.call_later(seconds, _wake, sleeper)
-        try:
-            await sleeper
-        finally:
-            timer.cancel()
+    def _count_running(self, now: float, change: int) -> None:
+        self._busy_s += self._running * (now - self._busy_until)
+        self._busy_until = now
+        self._running += change
+        self._full_house = False
 
     def _wake(self) -> None:
-        # The one that sleeps longest: the others fell asleep later and know of more, so their timers cover it all.
         while self._sleepers:
             sleeper = self._sleepers.popleft()
             if not sleeper.done():
                 sleeper.set_result(None)
                 return
 
-    async def _run(self, batch: list[Entry]) -> None:
-        """Run a closed batch and deliver to each entry. Raises nothing."""
+    async def _serve(self, batch: list[Entry]) -> None:
+        """Run a closed batch, and tell the controller."""
+        rows = sum([entry.rows for entry in batch])
+        began, busy_s = self._busy_until, self._busy_s
+        seconds = await self._run(batch)
+        now = self._clock()
+        self._count_running(now, -1)
+        beside = (self._busy_s - busy_s) / (now - began) if now > began else 1.0
+        clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
+        self.controller.finished(now, rows, seconds, beside, clients)
+
+    async def _run(self, batch: list[Entry]) -> float:
+        """Run a closed batch and deliver to each entry: the seconds it took, 0 if it failed. Raises nothing."""
         started = time.perf_counter_ns()
         taken = self._clock()
         failure: Exception | None = None
@@ -192,10 +218,11 @@ class Batcher:
         if failure is not None:
             await self._failed(batch, failure)
             del failure  # its traceback holds this frame: together they would keep the batch's tensors
-            return
+            return 0.0
         self._deliver(batch, parts)  # before it is counted: somebody waits
         queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
+        return (ran - assembled) / 1e9
 
     async def _failed(self, batch: list[Entry], error: Exception) -> None:
         if len(batch) > 1:
@@ -216,8 +243,3 @@ class Batcher:
                 entry.finish(outcome)
             except Exception:  # a bug in whoever receives it; the batch mates are not to suffer
                 logger.exception("model %s: an answer could not be delivered", self._model)
-
-
-def _wake(sleeper: asyncio.Future[None]) -> None:
-    if not sleeper.done():
-        sleeper.set_result(None)

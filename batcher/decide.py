@@ -1,46 +1,93 @@
-"""When does which part of the queue run? A pure function of a snapshot and a time that is passed in.
+"""When does which part of the queue run? A pure function of a snapshot, a plan and a time that is passed in.
 
-Asked by the batcher's loop for a free executor slot and one group of entries that may share a batch. This is the one
-function to replace for a batcher that learns; neither the queue nor the loop knows how it chooses.
-
-Dispatching whenever a slot is free is within 1 % of optimal in mean latency for Poisson arrivals and an affine service
-time, so that is the default (`max_queue_delay_s` 0); a delay is for those who know their clients.
+Asked by the batcher's loop at an arrival, at the end of a batch, and at the time that it named itself; by the simulator
+in the same way. The plan is what was learnt (`batcher.search`); the limits are what the operator insists on. The
+formulas and what was considered instead: docs/batching.md.
 """
 
 from __future__ import annotations
 
+from math import inf
+from typing import Literal, TypeAlias
+
 import msgspec
 
+Reason: TypeAlias = Literal["at_once", "full", "enough", "nobody_expected", "gave_up", "delay_limit"]
+"""Why a batch was closed: nobody is ever waited for; it has the most rows that are worth it; it has enough rows; none
+of the clients that were expected is still away; some stayed away for too long; `max_queue_delay_ms`."""
 
-class Waiting(msgspec.Struct, frozen=True):
-    """Entries of one group: their rows in total and the arrival time of the oldest."""
+
+class Waiting(msgspec.Struct):
+    """Requests that may share a batch: their rows in total, the arrival time of the oldest, and the company expected.
+
+    `quiet_since`: the last arrival or end of a batch, whichever came later. `awaited_since`: when the last of the
+    clients that were answered and are not back yet got its answer; minus infinity if none is away.
+    """
 
     rows: int
     oldest: float
+    quiet_since: float = -inf
+    awaited_since: float = -inf
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Hard bounds: rows of a batch, seconds that an entry may be held back while a slot is free."""
+    """Hard bounds: rows of a batch, seconds that a request may be held back while it could run."""
 
     max_batch_rows: int
-    max_queue_delay_s: float
+    max_queue_delay_s: float = inf
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to do until something better is known.
+
+    `in_flight`: batches that may run at once. `sizes[n]`: rows of the batch if n rows wait; for more, its last item.
+    With fewer than `enough_rows`, company is waited for: a client for `patience_s` after its answer, anybody for
+    `gap_s` after the last event, and until the oldest request is `hold_s` old; the longest of the three holds.
+    """
+
+    in_flight: int
+    sizes: tuple[int, ...]
+    enough_rows: int = 1
+    patience_s: float = 0.0
+    gap_s: float = 0.0
+    hold_s: float = 0.0
 
 
 class Dispatch(msgspec.Struct, frozen=True):
     """Close a batch of at most `rows` rows now."""
 
     rows: int
+    reason: Reason
 
 
 class WaitUntil(msgspec.Struct, frozen=True):
-    """Ask again at `time`, or at the next arrival if that comes first."""
+    """Ask again at `time`, or at the next arrival or end of a batch if that comes first."""
 
     time: float
 
 
-def decide(now: float, waiting: Waiting, limits: Limits) -> Dispatch | WaitUntil:
-    """What a free slot does with a group of waiting entries (at least one)."""
-    if waiting.rows >= limits.max_batch_rows:
-        return Dispatch(limits.max_batch_rows)
-    ripe = waiting.oldest + limits.max_queue_delay_s
-    return Dispatch(limits.max_batch_rows) if now >= ripe else WaitUntil(ripe)
+BUSY = WaitUntil(inf)
+"""As many batches are in flight as should be."""
+
+
+def decide(now: float, waiting: Waiting, running: int, plan: Plan, limits: Limits) -> Dispatch | WaitUntil:
+    """What happens to the waiting rows (at least one) while `running` batches are in flight."""
+    if running >= plan.in_flight:
+        return BUSY
+    rows, sizes = waiting.rows, plan.sizes
+    take = sizes[rows] if rows < len(sizes) else sizes[-1]
+    if plan.enough_rows == 1:
+        return Dispatch(take, "at_once")
+    if rows >= plan.enough_rows:
+        return Dispatch(take, "full" if take < rows or take == limits.max_batch_rows else "enough")
+    until = waiting.awaited_since + plan.patience_s if plan.patience_s else -inf
+    if plan.gap_s and waiting.quiet_since + plan.gap_s > until:
+        until = waiting.quiet_since + plan.gap_s
+    if plan.hold_s and waiting.oldest + plan.hold_s > until:
+        until = waiting.oldest + plan.hold_s
+    latest = waiting.oldest + limits.max_queue_delay_s
+    if now >= latest:
+        return Dispatch(take, "delay_limit")
+    if now < until:
+        return WaitUntil(until if until < latest else latest)
+    return Dispatch(take, "nobody_expected" if waiting.awaited_since == -inf else "gave_up")

@@ -16,19 +16,21 @@ Outcome: TypeAlias = dict[str, Array] | ServingError
 class Entry:
     """Inputs waiting for their batch. Subclasses say in `deliver` whom the outcome goes to.
 
-    Only entries with the same `key` may share a batch. `rows` is the common length of axis 0, 1 for an unbatched model.
-    `arrived` is on the batcher's clock, in seconds. `waiting` is true while a queue holds it. `done` is set by the
-    first of delivered, expired, cancelled; whoever finds it set leaves the entry alone. `pieces` are the entries that
-    are queued in its stead if it has too many rows for one batch.
+    Only entries with the same `key` may share a batch. `client` is what the front end takes for one; 0: unknown.
+    `rows` is the common length of axis 0, 1 for an unbatched model. `arrived` is on the batcher's clock, in
+    seconds. `waiting` is true while a queue holds it. `done` is set by the first of delivered, expired, cancelled;
+    whoever finds it set leaves the entry alone. `pieces` are the entries that are queued in its stead if it has too
+    many rows for one batch.
     """
 
-    __slots__ = ("arrived", "done", "inputs", "key", "pieces", "rows", "timer", "waiting")
+    __slots__ = ("arrived", "client", "done", "inputs", "key", "pieces", "rows", "timer", "waiting")
 
-    def __init__(self, inputs: Mapping[str, Array], rows: int, key: Hashable, arrived: float) -> None:
+    def __init__(self, inputs: Mapping[str, Array], rows: int, key: Hashable, arrived: float, client: int = 0) -> None:
         self.inputs = inputs
         self.rows = rows
         self.key = key
         self.arrived = arrived
+        self.client = client
         self.waiting = False
         self.done = False
         self.pieces: Sequence[Entry] = ()

@@ -41,6 +41,8 @@ class LoadedModel:
     executor: OnnxExecutor
     providers: tuple[str, ...]
     """Full names of the execution providers in force, the preferred one first."""
+    curve: tuple[tuple[int, float], ...]
+    """(rows, seconds) of warm runs."""
 
 
 def load_model(
@@ -97,7 +99,7 @@ def load_model(
     )
     providers = tuple(session.get_providers())
     clock = time.thread_time if providers == (CPU,) else time.perf_counter
-    return LoadedModel(metadata, OnnxExecutor(id, runners, verdict.runs, clock), providers)
+    return LoadedModel(metadata, OnnxExecutor(id, runners, verdict.runs, clock), providers, tuple(verdict.curve))
 
 
 def warm_up(id: ModelId, runner: Runner, inputs: Mapping[str, Array]) -> None:

@@ -29,8 +29,10 @@ Tensors: TypeAlias = dict[str, Array]
 ROWS = 3
 FREE_LENGTHS = (4, 32, 224)
 """Tried in turn for free axes other than the first: convolutions need some length, 224 is what image models expect."""
-WARM_RUN_S = 0.02
-"""Larger batches are warmed up until one takes this long."""
+SWEEP = (1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 128, 129, 256, 257, 512, 1024)
+"""Rows of the batches that are tried."""
+SWEEP_S = 0.5
+"""Longest time for all of them."""
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class Verdict:
     inputs: dict[str, Array] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
     runs: list[tuple[int, float]] = field(default_factory=list)
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    """(rows, seconds) of warm runs, if it is batchable."""
 
 
 def probe(
@@ -80,7 +84,7 @@ def probe(
     if objection and limits.enabled is True:
         verdict.reason += "; batched nevertheless, as batching.enabled is true"
     if verdict.batchable:
-        _warm_up(signature, timed, free, limits.max_batch_rows)
+        verdict.curve = _sweep(signature, timed, free, limits.max_batch_rows)
     return verdict
 
 
@@ -112,6 +116,10 @@ class _Timed:
     @property
     def last(self) -> float:
         return self._runs[-1][1]
+
+    @property
+    def before(self) -> float:
+        return self._runs[-2][1]
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         started = self._clock()
@@ -149,14 +157,20 @@ def _rows_interact(
     return None
 
 
-def _warm_up(signature: Signature, run: _Timed, free: int, max_rows: int) -> None:
-    rows, took = ROWS, 0.0
-    while rows < max_rows and took < WARM_RUN_S:
-        rows = min(2 * rows, max_rows)
+def _sweep(signature: Signature, run: _Timed, free: int, max_rows: int) -> list[tuple[int, float]]:
+    """What batches of some sizes take, the time for it being limited. Just past a power of two, steps would show."""
+    curve: list[tuple[int, float]] = []
+    spent = 0.0
+    sizes = [rows for rows in SWEEP if rows < max_rows]
+    for rows in [*sizes, max_rows]:
+        if curve and spent + 3 * curve[-1][1] * rows / curve[-1][0] > SWEEP_S:
+            break
         try:
             inputs = samples(signature, rows, free)
-            run(inputs)  # the first of a size allocates; the second is what it costs
-            run(inputs)
+            for _ in range(3):  # the first of a size allocates
+                run(inputs)
+                spent += run.last
         except Exception:
-            return
-        took = run.last
+            break
+        curve.append((rows, min(run.last, run.before)))
+    return curve

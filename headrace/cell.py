@@ -20,7 +20,13 @@ BATCHES = 9
 LAST_INFERENCE_MS = 10
 QUEUE_ROWS = 11
 IN_FLIGHT = 12
-COUNT = 13
+REASONS = 13
+"""The first of `len(REASON_NAMES)` cells."""
+
+REASON_NAMES = ("at_once", "full", "enough", "nobody_expected", "gave_up", "delay_limit")
+"""Why batches were closed; see `batcher.decide.Reason`."""
+
+COUNT = REASONS + len(REASON_NAMES)
 
 GAUGES = (QUEUE_ROWS, IN_FLIGHT)
 """Cells that say what is now rather than what has been: they restart at zero with their process."""

@@ -30,16 +30,36 @@ class BatchingLimits(_Frozen):
     enabled: Literal["auto", True, False] = Field(
         "auto", description="auto: batch if the first axis of every tensor is free and rows prove independent."
     )
+    controller: Literal["adaptive", "timer"] = Field(
+        "adaptive",
+        description="adaptive: learns when waiting pays, for whom, and how large a batch should be; timer: a batch goes"
+        " when it is full or its oldest request max_queue_delay_ms old, as in other servers.",
+    )
+    objective: Literal["mean", "p99", "goodput", "device_time"] = Field(
+        "mean",
+        description="What adaptive is after: lowest mean latency; lowest 99th percentile; most requests within slo_ms;"
+        " least device time that still meets slo_ms. None of them at the cost of throughput.",
+    )
+    slo_ms: float | None = Field(
+        None, validate_default=True, gt=0, le=3_600_000, description="The latency that goodput and device_time aim at."
+    )
     max_batch_rows: int = Field(64, ge=1, le=65536, description="Most rows of one batch; larger requests are cut.")
-    max_queue_delay_ms: float = Field(
-        0.0, ge=0, le=60_000, description="Longest a request may wait for batch mates while an executor is free."
+    max_queue_delay_ms: float | None = Field(
+        None,
+        ge=0,
+        le=60_000,
+        description="Longest a request may wait for batch mates while an executor is free. Not set: as long as it pays"
+        " (adaptive), not at all (timer).",
     )
     max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; past it requests are refused at once.")
 
-    @property
-    def max_queue_delay_s(self) -> float:
-        """`max_queue_delay_ms` in seconds."""
-        return self.max_queue_delay_ms / 1e3
+    @field_validator("slo_ms")
+    @classmethod
+    def _needed(cls, slo_ms: float | None, info: ValidationInfo) -> float | None:
+        objective = info.data.get("objective")
+        if slo_ms is None and objective in ("goodput", "device_time"):
+            raise ValueError(f"objective {objective} needs slo_ms")
+        return slo_ms
 
 
 class Instances(_Frozen):

@@ -34,6 +34,9 @@ BATCH_CELLS = 4
 """Per batch size: batches, input ns, infer ns, output ns."""
 _SLUG_CELL = {slug: _FAILURES_AT + index for index, slug in enumerate(SLUGS)}
 
+REASON_AT = {reason: cell.REASONS + index for index, reason in enumerate(cell.REASON_NAMES)}
+"""Why a batch was closed -> the cell that counts it."""
+
 
 def cells_needed(max_batch_rows: int) -> int:
     """Cells of a model whose batches have at most this many rows."""

@@ -41,6 +41,7 @@ class InferRequest(msgspec.Struct):
 
     `outputs` None asks for all of them. `binary_output` is the request-wide wish of the binary tensor extension.
     `timeout_us` 0 means none. Requests with the same `sticky` get the same version.
+    `client` tells requests of the same connection, where there is at most one at a time; 0: unknown.
     """
 
     model: str
@@ -52,6 +53,7 @@ class InferRequest(msgspec.Struct):
     binary_output: bool = False
     timeout_us: int = 0
     sticky: str = ""
+    client: int = 0
 
 
 class InferResponse(msgspec.Struct):

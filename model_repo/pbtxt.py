@@ -137,7 +137,9 @@ def _check_identity(triton: Any, where: str, name: str) -> None:
 def _batching(triton: Any) -> Mapping[str, Any]:
     """N rows at most; without max_batch_size the declared dims are whole shapes, and undeclared ones say nothing."""
     dynamic = triton.dynamic_batching
-    values: dict[str, Any] = {"max_queue_delay_ms": dynamic.max_queue_delay_microseconds / 1e3}
+    values: dict[str, Any] = {}
+    if dynamic.max_queue_delay_microseconds:  # without one it is left to the controller
+        values["max_queue_delay_ms"] = dynamic.max_queue_delay_microseconds / 1e3
     if triton.max_batch_size:
         values |= {"enabled": True, "max_batch_rows": triton.max_batch_size}
     elif triton.input or triton.output:

@@ -24,6 +24,7 @@ from model_repo.spec import VersionSpec
 from server import logs
 from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
+from server.planning import PlanningThread
 from server.pool.application import ReplicaPlace
 from server.pool.channel import Settle
 from server.rehearsal import rehearse
@@ -57,6 +58,7 @@ class Application:
         self._cache = open_cache(cache_folder(config.cache_dir, os.environ), config.cache_max_bytes)
         self._models: Manager[Servable] = Manager(self._prepare)
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._planner = PlanningThread()
         self._room = WaitingRoom(self._models, place.waker)
         refusals = self._statistics.open(REFUSALS, 1)
         self._plane = DataPlane(self._models, refusals, self._room if config.models_sleep else None)
@@ -127,7 +129,7 @@ class Application:
         try:
             async with self._loads:
                 servable = await load_servable(
-                    spec, self._place.replicas, self._statistics.open, object_to, self._cache
+                    spec, self._place.replicas, self._statistics.open, object_to, self._cache, self._planner
                 )
         except BaseException as error:  # whatever it was, the others must not wait
             agreement.refuse(spec, str(error) or type(error).__name__)

@@ -159,7 +159,7 @@ class Ticket(Entry):
     def __init__(
         self, request: InferRequest, rows: int, key: Hashable, handle: Handle[Servable], answer: Answer
     ) -> None:
-        super().__init__(request.inputs, rows, key, time.monotonic())
+        super().__init__(request.inputs, rows, key, time.monotonic(), request.client)
         self._request = request
         self._handle = handle
         self._answer = answer

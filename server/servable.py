@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
+from batcher.adaptive import Adaptive, Planner, plan_at_once
 from batcher.batcher import Batcher
+from batcher.controller import Controller
 from batcher.decide import Limits
+from batcher.timer import Timer
 from executor.background import in_background
 from executor.cache import Cache
-from executor.load import load_model
-from headrace.config import ModelConfig
+from executor.load import LoadedModel, load_model
+from headrace.config import BatchingLimits, ModelConfig
 from headrace.counters import ModelCounters
 from headrace.executor import Executor
 from headrace.models import ModelId, ModelMetadata
@@ -22,6 +26,9 @@ from model_repo.spec import VersionSpec
 from server.check import RequestCheck
 from server.recent import Recent
 from server.trial import Trial
+
+UNBATCHED = BatchingLimits(controller="timer")
+"""With nobody to share a batch there is nobody to wait for."""
 
 OpenCounters = Callable[[ModelId, int], ModelCounters]
 """(model, max_batch_rows) -> this replica's counters of that version."""
@@ -58,6 +65,7 @@ async def load_servable(
     open_counters: OpenCounters,
     object_to: Callable[[str], None],
     cache: Cache | None = None,
+    planner: Planner = plan_at_once,
 ) -> Servable:
     """Load, warm up and start one version. Raises LoadFailed with the reason.
 
@@ -78,12 +86,12 @@ async def load_servable(
     )
     metadata, batching = loaded.metadata, spec.config.batching
     max_batch_rows = batching.max_batch_rows if metadata.batchable else 1
-    max_queue_delay_s = batching.max_queue_delay_s if metadata.batchable else 0.0
     counters = open_counters(spec.id, max_batch_rows)
     batcher = Batcher(
         spec.id,
         loaded.executor,
-        Limits(max_batch_rows, max_queue_delay_s),
+        _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner),
+        max_batch_rows,
         batching.max_queue_rows,
         counters,
         batched=metadata.batchable,
@@ -102,4 +110,18 @@ async def load_servable(
         counters=counters,
         trial=Trial(counters, checks, object_to),
         recent=Recent(checks.requests, checks.max_request_bytes) if checks.requests else None,
+    )
+
+
+def _controller(batching: BatchingLimits, max_batch_rows: int, loaded: LoadedModel, planner: Planner) -> Controller:
+    slots, delay_ms = loaded.executor.slots, batching.max_queue_delay_ms
+    if batching.controller == "timer":
+        return Timer(Limits(max_batch_rows, (delay_ms or 0.0) / 1e3), slots)
+    return Adaptive(
+        Limits(max_batch_rows, inf if delay_ms is None else delay_ms / 1e3),
+        slots,
+        seed=loaded.curve,
+        objective=batching.objective,
+        slo_s=(batching.slo_ms or 0.0) / 1e3,
+        planner=planner,
     )

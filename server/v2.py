@@ -90,7 +90,7 @@ def model_config(plane: DataPlane, name: str, version: str) -> model_config_pb2.
     else:
         message.version_policy.latest.num_versions = policy.latest
     if batched:
-        message.dynamic_batching.max_queue_delay_microseconds = round(config.batching.max_queue_delay_ms * 1e3)
+        message.dynamic_batching.max_queue_delay_microseconds = round((config.batching.max_queue_delay_ms or 0.0) * 1e3)
     kind = "KIND_CPU" if servable.providers[0] in _ON_CPU else "KIND_GPU"
     message.instance_group.add(name=f"{name}_0", count=config.instances.count, kind=kind)
     return message

@@ -8,6 +8,7 @@ import numpy as np
 from batcher.batcher import Batcher
 from batcher.decide import Limits
 from batcher.entry import Entry
+from batcher.timer import Timer
 from headrace import cell
 from headrace.counters import ModelCounters
 from headrace.models import ModelId
@@ -38,13 +39,14 @@ class Asked(Entry):
 class Batching(Batcher):
     """A batcher on the loop's clock, with its executor and counters at hand."""
 
-    def __init__(self, executor, max_batch_rows=8, delay_s=0.0, max_queue_rows=1000, batched=True):
+    def __init__(self, executor, max_batch_rows=8, delay_s=0.0, max_queue_rows=1000, batched=True, controller=None):
         self.executor = executor
         self.counters = ModelCounters(max_batch_rows)
         super().__init__(
             ModelId("m", 1),
             executor,
-            Limits(max_batch_rows, delay_s),
+            controller or Timer(Limits(max_batch_rows, delay_s), executor.slots),
+            max_batch_rows,
             max_queue_rows,
             self.counters,
             batched=batched,

@@ -11,6 +11,7 @@ from raw_http import Answer
 
 from batcher.batcher import Batcher
 from batcher.decide import Limits
+from batcher.timer import Timer
 from headrace.config import ModelConfig
 from headrace.datatypes import Datatype
 from headrace.errors import LoadFailed
@@ -121,7 +122,7 @@ class Plane:
         executor = self.executors[spec.id] = Held()
         rows = ROWS if metadata.batchable else 1
         counters = self.statistics.open(spec.id, rows)
-        batcher = Batcher(spec.id, executor, Limits(rows, 0.0), QUEUE_ROWS, counters, batched=metadata.batchable)
+        batcher = Batcher(spec.id, executor, Timer(Limits(rows, 0.0), executor.slots), rows, QUEUE_ROWS, counters, batched=metadata.batchable)
         batcher.start()
         return Servable(
             metadata=metadata,

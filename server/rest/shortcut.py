@@ -77,7 +77,9 @@ class ShortCut(HttpToolsProtocol):
             known = self.site.heads.get(data[:end])
             if known is not None and known.length == len(data):
                 self._since = self.site.now
-                self.cycle = self._answering = turn = Turn(self.site, self.write_reply, known.target, known.head)
+                self.cycle = self._answering = turn = Turn(
+                    self.site, self.write_reply, known.target, known.head, id(self)
+                )
                 turn.begin(data[end:])
                 return
             self._raw_head = data[:end] if end > _NOT_FOUND else b""
@@ -140,7 +142,7 @@ class ShortCut(HttpToolsProtocol):
         ):
             self._fall_through()
             return
-        self.cycle = self._answering = self._turn = Turn(self.site, self.write_reply, target, head)
+        self.cycle = self._answering = self._turn = Turn(self.site, self.write_reply, target, head, id(self))
         self._chunks = []
         if raw.startswith(b"POST %b " % self.url):  # else it came in pieces, or blank lines came first
             self.site.learn(raw, target, head)

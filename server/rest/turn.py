@@ -27,15 +27,28 @@ class _NoEvent:
 class Turn:
     """One infer request on the short cut, and its answer. To uvicorn it looks like the cycle of an ASGI request."""
 
-    __slots__ = ("_head", "_reply", "_request", "_site", "_target", "_ticket", "keep_alive", "response_complete")
+    __slots__ = (
+        "_client",
+        "_head",
+        "_reply",
+        "_request",
+        "_site",
+        "_target",
+        "_ticket",
+        "keep_alive",
+        "response_complete",
+    )
 
     message_event = _NoEvent()
 
-    def __init__(self, site: Site, reply: Callable[[Reply, bool], None], target: Target, head: Head) -> None:
+    def __init__(
+        self, site: Site, reply: Callable[[Reply, bool], None], target: Target, head: Head, client: int = 0
+    ) -> None:
         self._site = site
         self._reply = reply
         self._target = target
         self._head = head
+        self._client = client
         self._request: InferRequest | None = None
         self._ticket: Cancellable | None = None
         self.keep_alive = True
@@ -52,6 +65,7 @@ class Turn:
             else:
                 self._refuse(error)
             return
+        self._request.client = self._client
         try:
             self._ticket = site.plane.submit(self._request, self._answer)
         except Exception as error:

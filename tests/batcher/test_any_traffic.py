@@ -70,7 +70,7 @@ class Traffic:
 
     async def look(self):
         """Once all that can happen now has happened: a free slot has left nothing that is full or ripe."""
-        executor, limits = self.batcher.executor, self.batcher._limits
+        executor, batcher = self.batcher.executor, self.batcher
         seen = -1
         while seen < len(executor.seen):
             seen = len(executor.seen)
@@ -80,9 +80,9 @@ class Traffic:
         if executor.history[-1][1] < executor.slots:
             for key in "abc":
                 group = [each for each in waiting if each["key"] == key]
-                assert len(group) < limits.max_batch_rows
+                assert len(group) < batcher._max_batch_rows
                 oldest = min((each["at"] for each in group), default=inf)
-                assert asyncio.get_running_loop().time() < oldest + limits.max_queue_delay_s + SLACK_S
+                assert asyncio.get_running_loop().time() < oldest + batcher.controller._delay_s + SLACK_S
 
     def waiting(self):
         """The request of each row that has neither been run nor given up."""

@@ -7,6 +7,7 @@ from virtual_time import turns, virtual
 
 from batcher.batcher import Batcher
 from batcher.decide import Limits
+from batcher.timer import Timer
 from headrace import cell
 from headrace.counters import QUEUE_AT, ModelCounters
 from headrace.models import ModelId
@@ -121,7 +122,7 @@ async def test_an_unbatched_model_runs_requests_one_by_one_as_they_are():
 
 def test_an_unbatched_model_has_batches_of_one_row():
     with pytest.raises(AssertionError):
-        Batcher(ModelId("m", 1), FakeExecutor(), Limits(2, 0.0), 10, ModelCounters(2), batched=False)
+        Batcher(ModelId("m", 1), FakeExecutor(), Timer(Limits(2)), 2, 10, ModelCounters(2), batched=False)
 
 
 # -- the delay ---------------------------------------------------------------------------------------------------------

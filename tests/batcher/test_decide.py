@@ -1,22 +1,45 @@
+from math import inf
+
 import pytest
 
-from batcher.decide import Dispatch, Limits, Waiting, WaitUntil, decide
+from batcher.decide import BUSY, Dispatch, Limits, Plan, Waiting, WaitUntil, decide
 
-LIMITS = Limits(max_batch_rows=8, max_queue_delay_s=0.5)
-AT_ONCE = Limits(max_batch_rows=8, max_queue_delay_s=0.0)
+EIGHT = tuple(range(9))
+AT_ONCE = Plan(1, EIGHT)
+HOLDS = Plan(1, EIGHT, enough_rows=4, hold_s=0.005)
+PATIENT = Plan(1, EIGHT, enough_rows=4, patience_s=0.002)
+LISTENS = Plan(1, EIGHT, enough_rows=8, gap_s=0.001)
+FREE = Limits(8)
+DELAY_MS_5 = Limits(8, 0.005)
+
+CASES = [
+    (1.0, Waiting(1, 1.0), 0, AT_ONCE, FREE, Dispatch(1, "at_once"), "what is there goes at once if the plan says so"),
+    (1.0, Waiting(1, 1.0), 1, AT_ONCE, FREE, BUSY, "no more batches are in flight than the plan wants"),
+    (1.0, Waiting(20, 0.0), 0, AT_ONCE, FREE, Dispatch(8, "at_once"), "a backlog is split"),
+    (1.0, Waiting(3, 1.0), 0, HOLDS, FREE, WaitUntil(1.005), "the oldest is held"),
+    (1.004, Waiting(3, 1.0), 0, HOLDS, FREE, WaitUntil(1.005), "the delay counts from the oldest arrival"),
+    (1.005, Waiting(3, 1.0), 0, HOLDS, FREE, Dispatch(3, "nobody_expected"), "at the time it named itself it acts"),
+    (1.001, Waiting(4, 1.0), 0, HOLDS, FREE, Dispatch(4, "enough"), "enough rows do not wait"),
+    (1.001, Waiting(9, 1.0), 0, HOLDS, FREE, Dispatch(8, "full"), "a full batch does not wait"),
+    (1.001, Waiting(3, 1.0, 1.0, 1.0), 0, PATIENT, FREE, WaitUntil(1.002), "who was just answered is awaited"),
+    (1.001, Waiting(3, 1.0, 1.0, -inf), 0, PATIENT, FREE, Dispatch(3, "nobody_expected"), "all are back"),
+    (1.003, Waiting(3, 1.0, 1.0, 1.0), 0, PATIENT, FREE, Dispatch(3, "gave_up"), "who stays away is given up"),
+    (1.0005, Waiting(3, 0.9, 1.0), 0, LISTENS, FREE, WaitUntil(1.001), "in the gap the next is awaited"),
+    (1.001, Waiting(3, 0.9, 1.0), 0, LISTENS, FREE, Dispatch(3, "nobody_expected"), "the burst is over"),
+    (1.005, Waiting(3, 1.0, 1.005), 0, LISTENS, DELAY_MS_5, Dispatch(3, "delay_limit"), "the limit ends any wait"),
+    (1.0046, Waiting(3, 1.0, 1.0046), 0, LISTENS, DELAY_MS_5, WaitUntil(1.005), "no wait goes past the limit"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("now", "waiting", "limits", "expected", "why"),
-    [
-        (1.0, Waiting(1, 1.0), AT_ONCE, Dispatch(8), "without a delay a free slot takes what there is"),
-        (1.0, Waiting(1, 1.0), LIMITS, WaitUntil(1.5), "company may come until the oldest has waited long enough"),
-        (1.4, Waiting(7, 1.0), LIMITS, WaitUntil(1.5), "the delay counts from the oldest arrival, not from now"),
-        (1.5, Waiting(7, 1.0), LIMITS, Dispatch(8), "the delay is over"),
-        (1.0, Waiting(8, 1.0), LIMITS, Dispatch(8), "a full batch gains nothing by waiting"),
-        (1.0, Waiting(80, 1.0), LIMITS, Dispatch(8), "a backlog is taken a full batch at a time"),
-        (9.0, Waiting(0, 1.0), LIMITS, Dispatch(8), "requests without rows are answered too"),
-    ],
+    ("now", "waiting", "running", "plan", "limits", "verdict"), [case[:6] for case in CASES], ids=[c[6] for c in CASES]
 )
-def test_decision(now, waiting, limits, expected, why):
-    assert decide(now, waiting, limits) == expected, why
+def test_verdict(now, waiting, running, plan, limits, verdict):
+    assert decide(now, waiting, running, plan, limits) == verdict
+
+
+def test_small_groups_are_left_behind_where_the_plan_says_so():
+    steps = Plan(1, (0, 1, 2, 2, 4, 4, 4, 4, 8))
+    assert [decide(0.0, Waiting(rows, 0.0), 0, steps, FREE).rows for rows in range(1, 11)] == [
+        1, 2, 2, 4, 4, 4, 4, 8, 8, 8
+    ]  # fmt: skip

@@ -117,7 +117,7 @@ def test_the_operator_may_overrule_the_probe(runner):
     assert verdict.reason.endswith("batched nevertheless, as batching.enabled is true")
 
 
-def test_batches_are_warmed_up_to_the_largest(runner):
+def test_batches_of_many_sizes_are_timed_up_to_the_largest(runner):
     signature, run = runner(onnx_models.mlp())
     seen = []
 
@@ -126,11 +126,12 @@ def test_batches_are_warmed_up_to_the_largest(runner):
         return run(inputs)
 
     verdict = probe(ID, signature, limits(max_batch_rows=20), watched, clock=lambda: 0.0)
-    assert seen == [3, 3, 1, 1, 1, 6, 6, 12, 12, 20, 20]
-    assert {work for work, _ in verdict.runs} == {3 * 64, 64, 6 * 64, 12 * 64, 20 * 64}
+    sizes = [1, 2, 3, 4, 5, 8, 9, 16, 17, 20]
+    assert seen == [3, 3, 1, 1, 1, *(rows for rows in sizes for _ in range(3))]
+    assert [rows for rows, _ in verdict.curve] == sizes
 
 
-def test_warming_up_ends_with_the_first_long_run(runner):
+def test_the_sweep_over_batch_sizes_ends_before_it_takes_long(runner):
     signature, run = runner(onnx_models.mlp())
     now = 0.0
 
@@ -140,7 +141,7 @@ def test_warming_up_ends_with_the_first_long_run(runner):
         return run(inputs)
 
     verdict = probe(ID, signature, limits(max_batch_rows=1000), slow, clock=lambda: now)
-    assert max(work for work, _ in verdict.runs) == 6 * 64
+    assert verdict.curve == [(rows, pytest.approx(0.005 * rows)) for rows in (1, 2, 3, 4, 5, 8, 9)]
 
 
 def test_ranks_of_outputs_are_what_was_seen(runner):

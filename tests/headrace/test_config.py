@@ -24,7 +24,7 @@ def test_nothing_said_is_all_defaults():
     assert (server.http_port, server.grpc_port, server.replicas) == (8000, 8001, "auto")
     assert model == ModelConfig()
     assert model.batching == BatchingLimits(
-        enabled="auto", max_batch_rows=64, max_queue_delay_ms=0.0, max_queue_rows=4096
+        enabled="auto", max_batch_rows=64, max_queue_delay_ms=None, max_queue_rows=4096
     )
     assert model.versions == Latest(latest=1)
 
@@ -43,7 +43,7 @@ def test_what_is_said_is_kept():
     )
     assert config.batching.enabled is False
     assert config.batching.max_batch_rows == 8
-    assert config.batching.max_queue_delay_s == pytest.approx(0.0025)
+    assert config.batching.max_queue_delay_ms == 2.5
     assert config.instances.count == 2
     assert config.execution_providers == ("cpu", Provider(name="cuda", options={"device_id": 1}))
     assert config.versions == (1, 3)

@@ -10,19 +10,21 @@ from headrace.counters import (
     BUCKETS_S,
     COMPUTE_AT,
     QUEUE_AT,
+    REASON_AT,
     REQUEST_AT,
     ModelCounters,
     cells_needed,
 )
 from headrace.errors import SLUGS
 
-SCALARS = {name: at for name, at in vars(cell).items() if isinstance(at, int) and name != "COUNT"}
+SCALARS = {name: at for name, at in vars(cell).items() if isinstance(at, int) and name not in ("REASONS", "COUNT")}
 HISTOGRAM = len(BUCKETS_S) + 1
 
 
 def test_the_layout_has_no_gap_and_no_overlap():
-    assert sorted(SCALARS.values()) == list(range(len(SCALARS)))
-    assert len(SCALARS) + len(SLUGS) == REQUEST_AT
+    cells = [*SCALARS.values(), *REASON_AT.values()]
+    assert sorted(cells) == list(range(len(cells)))
+    assert len(cells) + len(SLUGS) == REQUEST_AT
     assert [QUEUE_AT - REQUEST_AT, COMPUTE_AT - QUEUE_AT, BATCHES_AT - COMPUTE_AT] == [HISTOGRAM] * 3
     assert cells_needed(0) == BATCHES_AT
     assert cells_needed(64) == BATCHES_AT + 64 * BATCH_CELLS

@@ -90,7 +90,7 @@ def test_a_killed_replica_comes_back_and_only_its_own_connections_notice():
         assert sum(client.broken for client in clients) <= 4, "each client has one connection"
         total = sum(client.right for client in clients)
         stats = json.loads(server.get("/v2/models/digits/stats"))["model_stats"][0]
-        assert stats["inference_count"] >= total, "counts of the dead replica are kept"
+        assert stats["inference_stats"]["success"]["count"] >= total, "counts of the dead replica are kept"
 
 
 def test_sigterm_under_load_loses_no_accepted_request():

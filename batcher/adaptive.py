@@ -1,0 +1,207 @@
+"""The controller that needs no setting: it follows a plan, learns the curve and the arrivals, and finds a better plan.
+
+Asked by the batcher's loop; used unchanged by the simulator. Planning takes some tens of milliseconds and is done
+elsewhere: `planner` gets a picture and the settings in force, and calls back with the best settings. Invariants:
+1. What it learns costs nothing while enough is known (`listens` is false). 2. Where the curve is not to be trusted it
+dispatches when free. 3. At most one planning is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+from batcher.arrivals import KEPT, Arrivals
+from batcher.curve import Curve
+from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
+from batcher.follow import Follower
+from batcher.objective import Objective
+from batcher.search import search
+from batcher.sizes import best_rows
+from batcher.twin import Picture, Settings, Twin
+
+Found: TypeAlias = Callable[[Settings], None]
+Planner: TypeAlias = Callable[[Picture, Settings | None, Found], None]
+"""Searches now or later, and calls back with what it found. Never from another thread."""
+
+FIRST = 32
+"""Requests before the first planning; then after twice as many, until the window is full."""
+REST_S = 1.0
+"""Between plannings, once the first window is full, unless something has changed."""
+TOP_ROWS = 1024
+"""Batches past this size are not thought about."""
+EXPLORE = 64
+"""One in so many batches that wait for another to end goes beside it instead, to learn what that costs."""
+SURPRISE = 1.5
+
+
+def plan_at_once(picture: Picture, settings: Settings | None, found: Found) -> None:
+    """A `Planner` that takes no time: for simulations."""
+    found(search(Twin(picture), settings))
+
+
+class Adaptive:
+    """A `Controller`. `seed`: (rows, seconds) of runs that are known already."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        slots: int = 1,
+        *,
+        seed: Iterable[tuple[int, float]] = (),
+        slowdown: Sequence[float] = (),
+        objective: Objective = "mean",
+        slo_s: float = 0.0,
+        planner: Planner = plan_at_once,
+    ) -> None:
+        self.limits = limits
+        self.curve = Curve(slots)
+        for rows, seconds in seed:
+            self.curve.ran(rows, seconds)
+        self.curve.slowdown[1 : 1 + len(slowdown)] = slowdown
+        self.arrivals = Arrivals()
+        self.settings: Settings | None = None
+        self._top = min(limits.max_batch_rows, TOP_ROWS)
+        self._slots = slots
+        self._objective: Objective = objective
+        self._slo_s = slo_s
+        self._planner = planner
+        self._planning = False
+        self._came = 0
+        self._next = FIRST
+        self._drifts = 0
+        self._explore_in = EXPLORE
+        self._planned_at = -REST_S
+        self._gaps = _Watch()
+        self._follower = Follower(self._first_plan(), limits)
+        self.listens = True
+
+    @property
+    def plan(self) -> Plan:
+        """What is in force."""
+        return self._follower.plan
+
+    @property
+    def away(self) -> int:
+        """Clients that were answered and are not back, if the plan asks for them."""
+        return self._follower.away
+
+    def arrived(self, now: float, rows: int, client: int) -> None:
+        """See `Controller`. May be left out while `listens` is false."""
+        self._came += 1
+        self._follower.arrived(now, rows, client)
+        if self.arrivals.recording:
+            self.arrivals.arrived(now, rows, client)
+            if self._came >= self._next:
+                self._look(now)
+
+    def decide(self, now: float, rows: int, oldest: float, running: int) -> Dispatch | WaitUntil:
+        """See `Controller`."""
+        verdict = self._follower.decide(now, rows, oldest, running)
+        if running and self._explore_in <= 0 and verdict is BUSY and running < self._slots:
+            self._explore_in = EXPLORE
+            return self._follower.decide(now, rows, oldest, 0)
+        return verdict
+
+    def started(self, now: float, rows: int, running: int) -> None:
+        """See `Controller`."""
+        self._explore_in -= 1
+
+    def finished(self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int]) -> None:
+        """See `Controller`. `running`: on average during this run, itself included."""
+        self.curve.ran(rows, seconds, running)
+        if self._gaps.surprised(now, rows):
+            self._hurry(FIRST * 4)
+        if self.curve.drifts != self._drifts:
+            self._drifts = self.curve.drifts
+            self._hurry(1)
+        if self.listens:
+            self._follower.finished(now, rows, seconds, 0, clients)
+            if self.arrivals.recording:
+                self.arrivals.finished(now, clients)
+        elif now - self._planned_at >= REST_S:
+            self._record_anew()
+
+    def _hurry(self, requests: int) -> None:
+        """Something has changed: plan after so many more requests."""
+        if not self.arrivals.recording:
+            self._record_anew()
+        self._next = min(self._next, self._came + requests)
+        self._planned_at = -REST_S
+
+    def _record_anew(self) -> None:
+        self.arrivals.forget()
+        self.arrivals.recording = self.listens = True
+        self._next = self._came + KEPT
+
+    def _look(self, now: float) -> None:
+        """Enough has come since the last planning."""
+        grown = 2 * len(self.arrivals) if len(self.arrivals) < KEPT else KEPT
+        self._next = self._came + max(FIRST, grown - len(self.arrivals) if grown < KEPT else grown)
+        if self._planning or (len(self.arrivals) == KEPT and now - self._planned_at < REST_S):
+            return
+        if not self.curve.trusted():
+            self._follower.plan = self._first_plan()
+            return
+        self._planning = True
+        self._planned_at = now
+        self._planner(self.picture(), self.settings, self._found)
+
+    def picture(self) -> Picture:
+        """What is known now, as a copy that does not change."""
+        return Picture(
+            self.curve.table(self._top),
+            tuple(self.curve.slowdown),
+            self.curve.noise(),
+            self.arrivals.load(),
+            self.limits,
+            self._objective,
+            self._slo_s,
+        )
+
+    def _found(self, settings: Settings) -> None:
+        self._planning = False
+        self.settings = settings
+        self._follower.plan = settings.plan(self.curve.table(self._top))
+        self._gaps.reset()
+        if len(self.arrivals) == KEPT and self.arrivals.span() < REST_S:
+            self.arrivals.recording = False
+            self.listens = settings.waits
+
+    def _first_plan(self) -> Plan:
+        """Everything at once, one batch at a time, up to the size with the best rate."""
+        if not self.curve.known():
+            return Plan(1, tuple(range(self._top + 1)))
+        table = self.curve.table(self._top)
+        return Settings(1, best_rows(table)).plan(table)
+
+
+class _Watch:
+    """Whether the rows per batch, or the batches per second, have changed since the plan was made."""
+
+    WINDOW = 64
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._before: tuple[float, float] | None = None
+        self._start = -1.0
+        self._rows = 0
+        self._batches = 0
+
+    def surprised(self, now: float, rows: int) -> bool:
+        """Called for each batch."""
+        if self._start < 0:
+            self._start = now
+            return False
+        self._rows += rows
+        self._batches += 1
+        if self._batches < self.WINDOW:
+            return False
+        found = (self._rows / self._batches, (now - self._start) / self._batches)
+        before, self._before = self._before, found
+        self._start, self._rows, self._batches = now, 0, 0
+        return before is not None and any(
+            not 1 / SURPRISE < new / max(old, 1e-12) < SURPRISE for new, old in zip(found, before, strict=True)
+        )

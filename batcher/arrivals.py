@@ -1,0 +1,77 @@
+"""Who came when: the last requests, as a load that can be run again.
+
+A client is whatever the front end takes for one (a connection): it asks again some think time after its answer. What
+comes without a client, or from one that was not answered before, comes by itself. Pure: times are passed in. One owner.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from batcher.simulate import Load
+
+KEPT = 512
+"""Requests that are remembered."""
+MOST_CLIENTS = 4096
+"""Clients of which the time of the last answer is known."""
+
+
+class Came(NamedTuple):
+    """One request: when, its rows, and the seconds since its client had been answered; -1: it came by itself."""
+
+    time: float
+    rows: int
+    think: float
+    client: int
+
+
+class Arrivals:
+    """The last `KEPT` requests. `recording` may be switched off when there are enough of them."""
+
+    def __init__(self) -> None:
+        self.recording = True
+        self._last: deque[Came] = deque(maxlen=KEPT)
+        self._answered: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def arrived(self, now: float, rows: int, client: int) -> None:
+        """A request came."""
+        think = -1.0
+        if client:
+            answered = self._answered.pop(client, None)
+            if answered is not None:
+                think = now - answered
+        self._last.append(Came(now, rows, think, client))
+
+    def finished(self, now: float, clients: Sequence[int]) -> None:
+        """These clients have their answers."""
+        answered = self._answered
+        for client in clients:
+            answered[client] = now
+        while len(answered) > MOST_CLIENTS:
+            del answered[next(iter(answered))]
+
+    def forget(self) -> None:
+        """Start anew: what was not recorded in between must not look like silence."""
+        self._last.clear()
+        self._answered.clear()
+
+    def span(self) -> float:
+        """Seconds from the first remembered request to the last."""
+        return self._last[-1].time - self._last[0].time if self._last else 0.0
+
+    def load(self) -> Load:
+        """The remembered requests, as something that can be run again; times from 0."""
+        returns = [came for came in self._last if came.think >= 0]
+        clients = {came.client for came in returns}
+        opens = [came.time for came in self._last if came.client not in clients]
+        return Load(
+            opens=[time - opens[0] for time in opens],
+            clients=len(clients),
+            thinks=[came.think for came in returns] or (0.0,),
+            rows=[came.rows for came in self._last] or (1,),
+        )

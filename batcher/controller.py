@@ -1,0 +1,33 @@
+"""The seam between the batcher's loop and what decides: `Adaptive` learns, `Timer` does as other servers do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from batcher.decide import Dispatch, WaitUntil
+
+
+class Controller(Protocol):
+    """What decides, and hears of everything that happens. Times are on one clock, in seconds; `client` 0: unknown.
+
+    `listens`: whether `arrived` must be called, and `clients` be given.
+    """
+
+    listens: bool
+
+    def arrived(self, now: float, rows: int, client: int) -> None:
+        """A request is in the queue."""
+        ...
+
+    def decide(self, now: float, rows: int, oldest: float, running: int) -> Dispatch | WaitUntil:
+        """What to do with `rows` waiting rows, the oldest since `oldest`, while `running` batches are in flight."""
+        ...
+
+    def started(self, now: float, rows: int, running: int) -> None:
+        """A batch has been closed; `running` are in flight with it."""
+        ...
+
+    def finished(self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int]) -> None:
+        """A batch took `seconds` beside others: `running` on average, itself included. `clients` have answers."""
+        ...

@@ -1,0 +1,147 @@
+"""How long a batch takes, by its rows and by how many are in flight beside it, learnt from those that ran.
+
+Nothing is assumed of the shape: it may have steps (padded or compiled sizes) or a ceiling past which the rate falls.
+Sizes that never ran are interpolated. Pure: no clock, one owner. Invariants: 1. One outlier changes nothing: of each
+size the median of the last `KEPT` runs counts. 2. What changes for all sizes at once (a slower clock, a neighbour) is
+seen in any run and moves the whole curve.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Sequence
+
+KEPT = 15
+"""Runs per size of which the median counts."""
+EXACT = 64
+"""Up to this size each has its own place; above, places are 1/32 of a power of two apart."""
+NOISE_KEPT = 101
+ALIKE = 4
+"""Runs in a row that must all be slower, or all quicker, by more than `DRIFT` before the whole curve is moved."""
+DRIFT = 1.25
+OUTLIER = 4.0
+"""Noise is cut to this factor, and its inverse."""
+TRUST_AFTER = 32
+UNTRUSTED = 2.0
+"""If the upper quartile of the noise is this many times the lower, nothing is foretold."""
+
+
+def place(rows: int) -> int:
+    """The size under which a batch of `rows` is remembered: not smaller, at most 1/32 larger."""
+    if rows <= EXACT:
+        return rows
+    step = 1 << (rows.bit_length() - 6)
+    return -(-rows // step) * step
+
+
+class Curve:
+    """Expected seconds of a batch. `slots`: batches that the executor takes at once."""
+
+    def __init__(self, slots: int = 1) -> None:
+        self.runs = 0
+        self.drifts = 0
+        """How often the whole curve was moved."""
+        self.slowdown = [1.0] * (slots + 1)
+        """By batches in flight, from 0: by how much longer each takes."""
+        self._runs: dict[int, deque[float]] = {}
+        self._median: dict[int, float] = {}
+        self._sizes: list[int] = []
+        self._noise: deque[float] = deque(maxlen=NOISE_KEPT)
+        self._streak: list[float] = []
+
+    def ran(self, rows: int, seconds: float, running: float = 1.0) -> None:
+        """A batch of `rows` took `seconds` while `running` batches were in flight on average, itself included."""
+        if rows < 1 or seconds <= 0:
+            return
+        size = place(rows)
+        alone = seconds / self.factor(running)
+        if self._sizes:
+            ratio = alone / self.seconds(size)
+            self._noise.append(min(OUTLIER, max(1 / OUTLIER, ratio)))
+            if running < 1.5:
+                self._watch(ratio)
+            else:
+                self._learn_slowdown(running, seconds / self.seconds(size))
+        self.runs += 1
+        if running >= 1.5 and size in self._runs:
+            return  # what ran alone says more
+        runs = self._runs.get(size)
+        if runs is None:
+            runs = self._runs[size] = deque(maxlen=KEPT)
+            insort(self._sizes, size)
+        runs.append(alone)
+        self._median[size] = sorted(runs)[len(runs) // 2]
+
+    def _learn_slowdown(self, running: float, factor: float) -> None:
+        k = min(round(running), len(self.slowdown) - 1)
+        if k > 1:
+            # From an average of batches in flight to a whole one, along the line through (1, 1).
+            whole = 1 + (factor - 1) * (k - 1) / (running - 1)
+            self.slowdown[k] += 0.1 * (min(max(whole, 0.5), 2.0 * k) - self.slowdown[k])
+
+    def _watch(self, ratio: float) -> None:
+        """Move all that is known if the last few runs all say so."""
+        streak = self._streak
+        streak.append(ratio)
+        if len(streak) > ALIKE:
+            del streak[0]
+        if len(streak) == ALIKE and (min(streak) > DRIFT or max(streak) < 1 / DRIFT):
+            middle = sorted(streak)
+            factor = (middle[1] + middle[2]) / 2
+            for size, runs in self._runs.items():
+                self._runs[size] = deque((each * factor for each in runs), maxlen=KEPT)
+                self._median[size] *= factor
+            streak.clear()
+            self._noise.clear()
+            self.drifts += 1
+
+    def factor(self, running: float) -> float:
+        """By how much longer a batch takes when `running` are in flight."""
+        slowdown = self.slowdown
+        below = int(running)
+        if below + 1 >= len(slowdown):
+            return slowdown[-1]
+        return slowdown[below] + (running - below) * (slowdown[below + 1] - slowdown[below])
+
+    def seconds(self, rows: int) -> float:
+        """Expected seconds of a batch of `rows` alone; 0 if nothing is known."""
+        size = place(rows)
+        median = self._median
+        found = median.get(size)
+        if found is not None:
+            return found
+        sizes = self._sizes
+        if not sizes:
+            return 0.0
+        at = bisect_left(sizes, size)
+        if at == 0:
+            return median[sizes[0]]
+        if at < len(sizes):
+            low, high = sizes[at - 1], sizes[at]
+            return median[low] + (size - low) / (high - low) * (median[high] - median[low])
+        last = sizes[-1]
+        if at == 1:
+            return median[last] * size / last
+        before = sizes[-2]
+        slope = max(0.0, (median[last] - median[before]) / (last - before))
+        return median[last] + slope * (size - last)
+
+    def table(self, top: int) -> list[float]:
+        """`seconds(rows)` for rows up to `top`; item 0 is 0."""
+        return [0.0, *(max(self.seconds(rows), 1e-9) for rows in range(1, top + 1))]
+
+    def noise(self) -> Sequence[float]:
+        """By which factors the last runs took longer than expected."""
+        return list(self._noise) or [1.0]
+
+    def trusted(self) -> bool:
+        """Whether what it says is of use: the runs of one size take about the same time."""
+        if len(self._noise) < TRUST_AFTER:
+            return bool(self._sizes)
+        ordered = sorted(self._noise)
+        return ordered[len(ordered) * 3 // 4] < UNTRUSTED * ordered[len(ordered) // 4]
+
+    def known(self) -> list[tuple[int, float, int]]:
+        """(rows, seconds, runs remembered) of each size that ran."""
+        return [(size, self._median[size], len(self._runs[size])) for size in self._sizes]

@@ -1,0 +1,136 @@
+"""Find the settings that would have served the recent requests best: a local search that tries them on the twin.
+
+Pure, some tens of milliseconds. It starts from what is in force and from the simplest settings (everything at once,
+as many batches as the device gains from), moves along one setting at a time, and accepts a move if it gains more than
+`LEAST_GAIN` and more than luck explains. A setting that waits must earn it; the simplest is taken back for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from batcher.twin import Settings, Twin
+
+LEAST_GAIN = 0.01
+DOUBT = 1.5
+"""Standard errors of the mean gain that a gain must exceed."""
+QUANTILES = (0.5, 0.8, 0.95, 1.0)
+"""Of the think times: how long clients may be waited for..."""
+MARGIN = 1.1
+"""...times this."""
+SCALES = 8
+"""Delays tried: a batch's time and its halves, down to 1/128."""
+ROUNDINGS = (0.0, 0.7, 0.85, 0.95)
+SPARE = 1.05
+"""Capacity, as a multiple of the open load, that settings must have to be tried."""
+EXTRA = 0.02
+"""A further batch in flight must add at least this share of throughput."""
+STEPS = 30
+"""Moves at most; three or four are usual."""
+
+
+def simplest(twin: Twin) -> Settings:
+    """Everything at once, as many batches in flight as the device gains from."""
+    slowdown = twin.picture.slowdown
+    in_flight = max(range(1, twin.picture.slots + 1), key=lambda k: (k / slowdown[k] * (1 - EXTRA * k), -k))
+    return Settings(in_flight, twin.best_rows)
+
+
+def search(twin: Twin, now_in_force: Settings | None) -> Settings:
+    """The best settings found, which are those in force unless others are better beyond doubt."""
+    simple = simplest(twin)
+    best = now_in_force or simple
+    if not twin.requests:
+        return best
+    if best.in_flight > twin.picture.slots or not _large_enough(twin, best, simple) or _gain(twin, simple, best) >= 0:
+        best = simple
+    starts = _starts(twin, simple)
+    for _ in range(STEPS):
+        moves = {move for move in (*starts, *_moves(twin, best)) if _large_enough(twin, move, simple)}
+        starts = []
+        gain, better = max(((_sure_gain(twin, move, best), move) for move in moves), key=lambda pair: pair[0])
+        if gain <= 0:
+            break
+        best = better
+    return best
+
+
+def _large_enough(twin: Twin, settings: Settings, simple: Settings) -> bool:
+    capacity = twin.capacity(settings)
+    return capacity >= SPARE * twin.open_rate or capacity >= 0.99 * twin.capacity(simple)
+
+
+def _gains(twin: Twin, settings: Settings, other: Settings) -> list[float]:
+    return [1 - a / b if b else 0.0 for a, b in zip(twin.costs(settings), twin.costs(other), strict=True)]
+
+
+def _gain(twin: Twin, settings: Settings, other: Settings) -> float:
+    gains = _gains(twin, settings, other)
+    return sum(gains) / len(gains)
+
+
+def _sure_gain(twin: Twin, settings: Settings, other: Settings) -> float:
+    """The mean gain over the blocks; 0 if it is small, or not much larger than its standard error."""
+    gains = _gains(twin, settings, other)
+    count = len(gains)
+    mean = sum(gains) / count
+    error = (sum((gain - mean) ** 2 for gain in gains) / (count * (count - 1))) ** 0.5
+    return mean if mean > max(LEAST_GAIN, DOUBT * error) else 0.0
+
+
+def _patiences(twin: Twin) -> list[float]:
+    load = twin.picture.load
+    if not load.clients:
+        return []
+    thinks = sorted(load.thinks)
+    longest = 4 * twin.picture.seconds[twin.best_rows]
+    found = {MARGIN * thinks[min(len(thinks) - 1, int(share * len(thinks)))] for share in QUANTILES}
+    return sorted(each for each in found if 0 < each < longest)
+
+
+def _starts(twin: Twin, simple: Settings) -> list[Settings]:
+    """All clients in one batch, or an even share of them in each batch in flight: too far for single moves."""
+    clients = twin.picture.load.clients
+    return [
+        replace(simple, in_flight=in_flight, enough_rows=max(2, -(-clients // in_flight)), patience_s=patience)
+        for patience in _patiences(twin)[-2:]
+        for in_flight in {simple.in_flight, *range(1, min(twin.picture.slots, 4) + 1)}
+    ]
+
+
+def _moves(twin: Twin, best: Settings) -> Iterator[Settings]:
+    """The neighbours of `best`: one setting changed, or two that only make sense together."""
+    top, slots = len(twin.picture.seconds) - 1, twin.picture.slots
+    for in_flight in {best.in_flight - 1, best.in_flight + 1, 2 * best.in_flight}:
+        if 1 <= in_flight <= slots:
+            yield replace(best, in_flight=in_flight)
+    powers = [2**power for power in range(top.bit_length())]
+    for most in {*powers, best.most_rows - 1, best.most_rows + 1, top, twin.best_rows}:
+        if 1 <= most <= top:
+            yield replace(best, most_rows=most)
+            if best.waits and most < 2 * best.enough_rows:
+                yield replace(best, most_rows=most, enough_rows=most)
+    for share in ROUNDINGS:
+        yield replace(best, round_down=share)
+    yield from _waits(twin, best)
+
+
+def _waits(twin: Twin, best: Settings) -> Iterator[Settings]:
+    some = best.enough_rows if best.waits else best.most_rows
+    if some > 1:
+        for patience in _patiences(twin):
+            yield replace(best, patience_s=patience, enough_rows=max(some, twin.picture.load.clients))
+        span = twin.picture.seconds[twin.best_rows] + twin.picture.seconds[1]
+        scales = [span / 2**power for power in range(SCALES)]
+        for delay in (0.0, *scales, 0.7 * best.hold_s, 1.4 * best.hold_s):
+            yield replace(best, hold_s=delay, enough_rows=some)
+        for delay in (0.0, *scales, 0.7 * best.gap_s, 1.4 * best.gap_s):
+            yield replace(best, gap_s=delay, enough_rows=some)
+    if best.waits:
+        enough = best.enough_rows
+        for fewer in {enough // 2, enough * 3 // 4, enough - 1, enough + 1, enough * 2}:
+            if fewer > 1:
+                yield replace(best, enough_rows=fewer)
+        yield replace(best, enough_rows=1, patience_s=0.0, gap_s=0.0, hold_s=0.0)

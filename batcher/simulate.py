@@ -1,0 +1,196 @@
+"""A model under load in virtual time: the batcher's queue and device as a short event loop, without tensors or clocks.
+
+Receives a load, a device and a controller (the same object that the batcher asks), hands an `Outcome` back. It serves
+three: the controller, which tries its own alternatives here before it changes its mind (`plan`); `headrace simulate`;
+and the proof that the controller is as good as the best fixed setting (bench/regret.py).
+
+Requests wait in order of arrival. Batches in flight share the device: with k of them each advances at 1/slowdown(k) of
+the speed that it has alone. What happens at the same instant is seen together, as in one turn of the event loop.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from itertools import cycle
+from math import inf
+from typing import TypeAlias
+
+from batcher.controller import Controller
+from batcher.decide import WaitUntil
+
+BREATH = 7
+
+
+@dataclass(slots=True)
+class Load:
+    """Requests in open loop at the times `opens`, and `clients` that come back after `thinks` (cyclic), in seconds.
+
+    `rows` are the rows of the n-th request, cyclic.
+    """
+
+    opens: Sequence[float] = ()
+    clients: int = 0
+    thinks: Sequence[float] = (0.0,)
+    rows: Sequence[int] = (1,)
+
+
+@dataclass(slots=True)
+class Device:
+    """Seconds of a batch alone, by rows, and by how much k batches in flight slow each other down.
+
+    `noise`: factors on the seconds of the n-th batch, cyclic. `drift`: factor by time.
+    """
+
+    seconds: Callable[[int], float]
+    slowdown: Sequence[float] = (1.0, 1.0)
+    """By batches in flight, from 0; the last holds for more."""
+    noise: Sequence[float] = (1.0,)
+    drift: Callable[[float], float] | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the requests, in order of their answers; seconds."""
+
+    arrived: list[float] = field(default_factory=list)
+    finished: list[float] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    """Rows of each batch."""
+    device_s: float = 0.0
+    """Seconds of the batches, each as if alone."""
+
+
+def simulate(
+    load: Load, device: Device, controller: Controller, requests: int, breathe: Callable[[], None] | None = None
+) -> Outcome:
+    """Run until `requests` are answered or none is left. `breathe` is called every few batches."""
+    line, service = _Line(load, controller), _Service(device, controller)
+    outcome = Outcome()
+    now, timer = 0.0, inf
+    while len(outcome.finished) < requests:
+        then = min(line.next_arrival(), service.next_end(now), timer)
+        if then == inf:
+            break
+        service.advance(now, then)
+        now, timer = then, inf
+        for batch in service.ended(now):
+            outcome.arrived += [arrived for arrived, _, _ in batch]
+            outcome.finished += [now] * len(batch)
+            line.come_back(now, batch)
+        line.arrive(now)
+        while line.queue:
+            verdict = controller.decide(now, line.rows, line.queue[0][0], len(service.running))
+            if isinstance(verdict, WaitUntil):
+                timer = verdict.time
+                break
+            batch = line.take(verdict.rows)
+            outcome.batches.append(sum([rows for _, rows, _ in batch]))
+            outcome.device_s += service.start(now, outcome.batches[-1], batch)
+            if breathe is not None and not len(outcome.batches) & BREATH:
+                breathe()
+    return outcome
+
+
+_Request: TypeAlias = tuple[float, int, int]
+"""When it arrived, its rows, its client."""
+
+
+class _Line:
+    """Those who come, and the queue."""
+
+    def __init__(self, load: Load, controller: Controller) -> None:
+        self.queue: deque[_Request] = deque()
+        self.rows = 0
+        self._controller = controller
+        self._opens = iter(load.opens)
+        self._next_open = next(self._opens, inf)
+        self._thinks = cycle(load.thinks)
+        self._sizes = cycle(load.rows)
+        self._returns = [(next(self._thinks), client) for client in range(1, load.clients + 1)]
+        heapify(self._returns)
+
+    def next_arrival(self) -> float:
+        if self._returns and self._returns[0][0] < self._next_open:
+            return self._returns[0][0]
+        return self._next_open
+
+    def arrive(self, now: float) -> None:
+        """All who are there by now."""
+        while self._next_open <= now:
+            self._enter(self._next_open, 0)
+            self._next_open = next(self._opens, inf)
+        returns = self._returns
+        while returns and returns[0][0] <= now:
+            self._enter(*heappop(returns))
+
+    def _enter(self, now: float, client: int) -> None:
+        rows = next(self._sizes)
+        self.queue.append((now, rows, client))
+        self.rows += rows
+        self._controller.arrived(now, rows, client)
+
+    def come_back(self, now: float, batch: Iterable[_Request]) -> None:
+        """The clients that were answered just now will be here again."""
+        for _, _, client in batch:
+            if client:
+                heappush(self._returns, (now + next(self._thinks), client))
+
+    def take(self, most_rows: int) -> list[_Request]:
+        """The oldest that fit, at least one."""
+        queue = self.queue
+        batch = [queue.popleft()]
+        rows = batch[0][1]
+        while queue and rows + queue[0][1] <= most_rows:
+            rows += queue[0][1]
+            batch.append(queue.popleft())
+        self.rows -= rows
+        return batch
+
+
+class _Service:
+    """The device. Its own time runs slower the more batches are in flight: a batch ends when its seconds are over."""
+
+    def __init__(self, device: Device, controller: Controller) -> None:
+        self.running: list[tuple[float, int, int, float, float, list[_Request]]] = []
+        """A heap of (end in the device's time, number, rows, start, busy then, batch)."""
+        self._device = device
+        self._controller = controller
+        self._noise = cycle(device.noise)
+        self._time = 0.0
+        self._busy = 0.0
+        """Sum over all batches of the seconds that they have been in flight."""
+        self._number = 0
+
+    def _slowdown(self) -> float:
+        slowdown = self._device.slowdown
+        return slowdown[min(len(self.running), len(slowdown) - 1)]
+
+    def next_end(self, now: float) -> float:
+        return now + (self.running[0][0] - self._time) * self._slowdown() if self.running else inf
+
+    def advance(self, now: float, then: float) -> None:
+        if self.running:
+            ends = self.next_end(now) <= then  # exactly, not but for a rounding error
+            self._time = self.running[0][0] if ends else self._time + (then - now) / self._slowdown()
+            self._busy += len(self.running) * (then - now)
+
+    def ended(self, now: float) -> Iterator[list[_Request]]:
+        """The batches that are through, taken off."""
+        while self.running and self.running[0][0] <= self._time:
+            _, _, rows, start, busy, batch = heappop(self.running)
+            beside = (self._busy - busy) / (now - start) if now > start else 1.0
+            self._controller.finished(now, rows, now - start, beside, [client for _, _, client in batch if client])
+            yield batch
+
+    def start(self, now: float, rows: int, batch: list[_Request]) -> float:
+        """Returns the seconds it will take if it stays alone."""
+        seconds = self._device.seconds(rows) * next(self._noise)
+        if self._device.drift is not None:
+            seconds *= self._device.drift(now)
+        self._number += 1
+        heappush(self.running, (self._time + seconds, self._number, rows, now, self._busy, batch))
+        self._controller.started(now, rows, len(self.running))
+        return seconds

@@ -1,0 +1,119 @@
+"""The model's twin: what the recent requests would have cost under other settings, found by running them again.
+
+Receives a `Picture` (what was learnt, copied so that it holds still), answers the costs of `Settings`. Pure and not
+quick (about a millisecond per settings): for a thread of its own. Requests in open loop are run twice, as they came and
+`STRESS` times as fast: a few hundred requests say too little of a load near the capacity, and a plan that is only just
+large enough must not look as good as one with something to spare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from batcher.decide import Limits, Plan
+from batcher.follow import Follower
+from batcher.objective import Costs, Objective, costs
+from batcher.simulate import Device, Load, simulate
+from batcher.sizes import best_rows, sizes
+
+STRESS = 1.15
+REQUESTS = 400
+"""Requests that are run again at most, and cycles of each client besides: rhythms of many clients settle slowly."""
+CYCLES = 12
+FEWEST = 24
+"""Requests that there must be to learn anything from them."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a plan is made from. Seconds and rows; see `decide.Plan` and `sizes`."""
+
+    in_flight: int
+    most_rows: int
+    round_down: float = 0.0
+    enough_rows: int = 1
+    patience_s: float = 0.0
+    gap_s: float = 0.0
+    hold_s: float = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Whether anybody is ever waited for."""
+        return self.enough_rows > 1 and (self.patience_s > 0 or self.gap_s > 0 or self.hold_s > 0)
+
+    def plan(self, seconds: Sequence[float]) -> Plan:
+        """For a curve with `seconds[rows]`."""
+        table = sizes(seconds, self.most_rows, self.round_down)
+        if not self.waits:
+            return Plan(self.in_flight, table)
+        enough = min(self.enough_rows, self.most_rows)
+        return Plan(self.in_flight, table, enough, self.patience_s, self.gap_s, self.hold_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is known of a model and of its clients at one moment."""
+
+    seconds: Sequence[float]
+    """Of a batch alone, by rows; item 0 means nothing."""
+    slowdown: Sequence[float]
+    """By batches in flight, from 0 to the executor's slots."""
+    noise: Sequence[float]
+    """Factors by which the last batches took longer than expected."""
+    load: Load
+    limits: Limits
+    objective: Objective = "mean"
+    slo_s: float = 0.0
+
+    @property
+    def slots(self) -> int:
+        """Batches that the executor takes at once."""
+        return len(self.slowdown) - 1
+
+
+class Twin:
+    """Answers for one picture; remembers what it has tried."""
+
+    def __init__(self, picture: Picture, breathe: Callable[[], None] | None = None) -> None:
+        self.picture = picture
+        self.tried: dict[Settings, Costs] = {}
+        self._breathe = breathe
+        load = picture.load
+        known = len(load.opens) + (len(load.thinks) if load.clients else 0)
+        self.requests = 0 if known < FEWEST else min(known, max(REQUESTS, CYCLES * load.clients))
+        if load.clients and not load.opens and known >= FEWEST:
+            self.requests = max(self.requests, CYCLES * load.clients)
+        self._device = Device(picture.seconds.__getitem__, picture.slowdown, picture.noise)
+        self._loads = [load]
+        if load.opens:
+            self._loads.append(Load([each / STRESS for each in load.opens], load.clients, load.thinks, load.rows))
+        self.best_rows = best_rows(picture.seconds)
+        self.open_rate = _open_rate(load)
+
+    def costs(self, settings: Settings) -> Costs:
+        """By blocks of requests; see `objective`."""
+        known = self.tried.get(settings)
+        if known is None:
+            picture = self.picture
+            plan = settings.plan(picture.seconds)
+            found: list[float] = []
+            for load in self._loads:
+                outcome = simulate(load, self._device, Follower(plan, picture.limits), self.requests, self._breathe)
+                found += costs(outcome, picture.objective, picture.slo_s)
+            known = self.tried[settings] = tuple(found)
+        return known
+
+    def capacity(self, settings: Settings) -> float:
+        """Rows per second, if there is always enough to do."""
+        seconds, slowdown = self.picture.seconds, self.picture.slowdown
+        rate = max(rows / seconds[rows] for rows in range(1, settings.most_rows + 1))
+        return settings.in_flight / slowdown[settings.in_flight] * rate
+
+
+def _open_rate(load: Load) -> float:
+    """Rows per second of the requests that come whatever is answered."""
+    if len(load.opens) < 2 or load.opens[-1] <= load.opens[0]:
+        return 0.0
+    return (len(load.opens) - 1) / (load.opens[-1] - load.opens[0]) * sum(load.rows) / len(load.rows)

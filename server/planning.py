@@ -1,0 +1,46 @@
+"""The thread in which a replica's batchers find their plans, one after the other, out of the way of requests.
+
+A plan takes some tens of milliseconds of Python. The thread steps back behind everyone else, and lets go of the
+interpreter every few dozen microseconds, so that the event loop never waits for it noticeably.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from queue import SimpleQueue
+
+from batcher.adaptive import Found
+from batcher.search import search
+from batcher.twin import Picture, Settings, Twin
+from executor.background import step_back
+
+
+class PlanningThread:
+    """A `batcher.adaptive.Planner` when called. The thread starts with the first call and ends with the process."""
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[tuple[asyncio.AbstractEventLoop, Picture, Settings | None, Found]] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, picture: Picture, settings: Settings | None, found: Found) -> None:
+        """Search, and call `found` on this event loop."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="planning", daemon=True)
+            self._thread.start()
+        self._asked.put((asyncio.get_running_loop(), picture, settings, found))
+
+    def _work(self) -> None:
+        step_back()
+        while True:
+            self._one(*self._asked.get())
+
+    def _one(self, loop: asyncio.AbstractEventLoop, picture: Picture, settings: Settings | None, found: Found) -> None:
+        better = search(Twin(picture, _breathe), settings)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(found, better)
+
+
+def _breathe() -> None:
+    time.sleep(0)  # whoever waits for the interpreter gets it
