@@ -8,6 +8,7 @@ dispatches when free. 3. At most one planning is under way.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
@@ -17,6 +18,7 @@ from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
 from batcher.follow import Follower
 from batcher.objective import Objective
 from batcher.search import search
+from batcher.simulate import Load
 from batcher.sizes import best_rows
 from batcher.twin import Picture, Settings, Twin
 
@@ -28,11 +30,17 @@ FIRST = 32
 """Requests before the first planning; then after twice as many, until the window is full."""
 REST_S = 1.0
 """Between plannings, once the first window is full, unless something has changed."""
+EARLIER = 4
+"""Loads of earlier plannings that are remembered."""
 TOP_ROWS = 1024
 """Batches past this size are not thought about."""
 EXPLORE = 64
 """One in so many batches that wait for another to end goes beside it instead, to learn what that costs."""
 SURPRISE = 1.5
+"""Factor by which the rows of a batch, or the time from batch to batch, differ from one window to the next: then the
+plan is for something else."""
+RESTED_AFTER = 2048
+"""Requests after which plannings are at least `REST_S` apart."""
 
 
 def plan_at_once(picture: Picture, settings: Settings | None, found: Found) -> None:
@@ -67,6 +75,7 @@ class Adaptive:
         self._slo_s = slo_s
         self._planner = planner
         self._planning = False
+        self._earlier: deque[Load] = deque(maxlen=EARLIER)
         self._came = 0
         self._next = FIRST
         self._drifts = 0
@@ -138,14 +147,17 @@ class Adaptive:
         """Enough has come since the last planning."""
         grown = 2 * len(self.arrivals) if len(self.arrivals) < KEPT else KEPT
         self._next = self._came + max(FIRST, grown - len(self.arrivals) if grown < KEPT else grown)
-        if self._planning or (len(self.arrivals) == KEPT and now - self._planned_at < REST_S):
+        if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < REST_S):
             return
         if not self.curve.trusted():
             self._follower.plan = self._first_plan()
             return
         self._planning = True
         self._planned_at = now
-        self._planner(self.picture(), self.settings, self._found)
+        picture = self.picture()
+        if len(self.arrivals) == KEPT:
+            self._earlier.append(picture.load)
+        self._planner(picture, self.settings, self._found)
 
     def picture(self) -> Picture:
         """What is known now, as a copy that does not change."""
@@ -155,6 +167,7 @@ class Adaptive:
             self.curve.noise(),
             self.arrivals.load(),
             self.limits,
+            tuple(self._earlier),
             self._objective,
             self._slo_s,
         )
@@ -162,7 +175,7 @@ class Adaptive:
     def _found(self, settings: Settings) -> None:
         self._planning = False
         self.settings = settings
-        self._follower.plan = settings.plan(self.curve.table(self._top))
+        self._follower.plan = settings.plan(self.curve.table(self._top), self.arrivals.load())
         self._gaps.reset()
         if len(self.arrivals) == KEPT and self.arrivals.span() < REST_S:
             self.arrivals.recording = False
@@ -173,7 +186,7 @@ class Adaptive:
         if not self.curve.known():
             return Plan(1, tuple(range(self._top + 1)))
         table = self.curve.table(self._top)
-        return Settings(1, best_rows(table)).plan(table)
+        return Settings(1, best_rows(table)).plan(table, Load())
 
 
 class _Watch:

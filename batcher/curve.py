@@ -12,7 +12,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 
-KEPT = 15
+KEPT = 31
 """Runs per size of which the median counts."""
 EXACT = 64
 """Up to this size each has its own place; above, places are 1/32 of a power of two apart."""
@@ -20,6 +20,8 @@ NOISE_KEPT = 101
 ALIKE = 4
 """Runs in a row that must all be slower, or all quicker, by more than `DRIFT` before the whole curve is moved."""
 DRIFT = 1.25
+SAMPLED = 7
+"""Of sizes that are well known, one run in eight is learnt from; it is a bit mask."""
 OUTLIER = 4.0
 """Noise is cut to this factor, and its inverse."""
 TRUST_AFTER = 32
@@ -52,18 +54,26 @@ class Curve:
 
     def ran(self, rows: int, seconds: float, running: float = 1.0) -> None:
         """A batch of `rows` took `seconds` while `running` batches were in flight on average, itself included."""
-        if rows < 1 or seconds <= 0:
-            return
+        self.runs += 1
+        runs = self._runs.get(rows)
+        if running <= 1.0 and runs is not None and len(runs) == KEPT:
+            ratio = seconds / self._median[rows]
+            self._watch(ratio)
+            if self.runs & SAMPLED:
+                return  # well known: not worth the time
+        if rows >= 1 and seconds > 0:
+            self._learn(rows, seconds, running)
+
+    def _learn(self, rows: int, seconds: float, running: float) -> None:
         size = place(rows)
         alone = seconds / self.factor(running)
         if self._sizes:
-            ratio = alone / self.seconds(size)
-            self._noise.append(min(OUTLIER, max(1 / OUTLIER, ratio)))
-            if running < 1.5:
-                self._watch(ratio)
-            else:
-                self._learn_slowdown(running, seconds / self.seconds(size))
-        self.runs += 1
+            expected = self.seconds(size)
+            self._noise.append(min(OUTLIER, max(1 / OUTLIER, alone / expected)))
+            if running >= 1.5:
+                self._learn_slowdown(running, seconds / expected)
+            elif size != rows or len(self._runs.get(size, ())) < KEPT:
+                self._watch(alone / expected)
         if running >= 1.5 and size in self._runs:
             return  # what ran alone says more
         runs = self._runs.get(size)
@@ -83,6 +93,10 @@ class Curve:
     def _watch(self, ratio: float) -> None:
         """Move all that is known if the last few runs all say so."""
         streak = self._streak
+        if 1 / DRIFT < ratio < DRIFT:
+            if streak:
+                streak.clear()
+            return
         streak.append(ratio)
         if len(streak) > ALIKE:
             del streak[0]

@@ -42,7 +42,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     `in_flight`: batches that may run at once. `sizes[n]`: rows of the batch if n rows wait; for more, its last item.
     With fewer than `enough_rows`, company is waited for: a client for `patience_s` after its answer, anybody for
-    `gap_s` after the last event, and until the oldest request is `hold_s` old; the longest of the three holds.
+    `gap_s` after the last event, and until the oldest request is `hold_s` old, unless it has been quiet for `silence_s`; the
+    longest of the three holds.
     """
 
     in_flight: int
@@ -51,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True):
     patience_s: float = 0.0
     gap_s: float = 0.0
     hold_s: float = 0.0
+    silence_s: float = inf
 
 
 class Dispatch(msgspec.Struct, frozen=True):
@@ -83,8 +85,9 @@ def decide(now: float, waiting: Waiting, running: int, plan: Plan, limits: Limit
     until = waiting.awaited_since + plan.patience_s if plan.patience_s else -inf
     if plan.gap_s and waiting.quiet_since + plan.gap_s > until:
         until = waiting.quiet_since + plan.gap_s
-    if plan.hold_s and waiting.oldest + plan.hold_s > until:
-        until = waiting.oldest + plan.hold_s
+    if plan.hold_s:
+        hold = min(waiting.oldest + plan.hold_s, waiting.quiet_since + plan.silence_s)
+        until = max(until, hold)
     latest = waiting.oldest + limits.max_queue_delay_s
     if now >= latest:
         return Dispatch(take, "delay_limit")

@@ -69,27 +69,34 @@ def simulate(
     """Run until `requests` are answered or none is left. `breathe` is called every few batches."""
     line, service = _Line(load, controller), _Service(device, controller)
     outcome = Outcome()
+    arrived, finished, batches = outcome.arrived, outcome.finished, outcome.batches
+    queue, running = line.queue, service.running
     now, timer = 0.0, inf
-    while len(outcome.finished) < requests:
-        then = min(line.next_arrival(), service.next_end(now), timer)
+    while len(finished) < requests:
+        then = line.next_arrival if line.next_arrival < service.next_end else service.next_end
+        then = min(then, timer)
         if then == inf:
             break
-        service.advance(now, then)
+        if running:
+            service.advance(now, then)
         now, timer = then, inf
-        for batch in service.ended(now):
-            outcome.arrived += [arrived for arrived, _, _ in batch]
-            outcome.finished += [now] * len(batch)
-            line.come_back(now, batch)
-        line.arrive(now)
-        while line.queue:
-            verdict = controller.decide(now, line.rows, line.queue[0][0], len(service.running))
+        if service.next_end <= now:
+            for batch in service.ended(now):
+                arrived += [came for came, _, _ in batch]
+                finished += [now] * len(batch)
+                if load.clients:
+                    line.come_back(now, batch)
+        if line.next_arrival <= now:
+            line.arrive(now)
+        while queue:
+            verdict = controller.decide(now, line.rows, queue[0][0], len(running))
             if isinstance(verdict, WaitUntil):
                 timer = verdict.time
                 break
             batch = line.take(verdict.rows)
-            outcome.batches.append(sum([rows for _, rows, _ in batch]))
-            outcome.device_s += service.start(now, outcome.batches[-1], batch)
-            if breathe is not None and not len(outcome.batches) & BREATH:
+            batches.append(sum([rows for _, rows, _ in batch]))
+            outcome.device_s += service.start(now, batches[-1], batch)
+            if breathe is not None and not len(batches) & BREATH:
                 breathe()
     return outcome
 
@@ -111,11 +118,11 @@ class _Line:
         self._sizes = cycle(load.rows)
         self._returns = [(next(self._thinks), client) for client in range(1, load.clients + 1)]
         heapify(self._returns)
+        self._find_next()
 
-    def next_arrival(self) -> float:
-        if self._returns and self._returns[0][0] < self._next_open:
-            return self._returns[0][0]
-        return self._next_open
+    def _find_next(self) -> None:
+        returns = self._returns
+        self.next_arrival = returns[0][0] if returns and returns[0][0] < self._next_open else self._next_open
 
     def arrive(self, now: float) -> None:
         """All who are there by now."""
@@ -125,6 +132,7 @@ class _Line:
         returns = self._returns
         while returns and returns[0][0] <= now:
             self._enter(*heappop(returns))
+        self._find_next()
 
     def _enter(self, now: float, client: int) -> None:
         rows = next(self._sizes)
@@ -137,6 +145,7 @@ class _Line:
         for _, _, client in batch:
             if client:
                 heappush(self._returns, (now + next(self._thinks), client))
+        self._find_next()
 
     def take(self, most_rows: int) -> list[_Request]:
         """The oldest that fit, at least one."""
@@ -163,19 +172,19 @@ class _Service:
         self._busy = 0.0
         """Sum over all batches of the seconds that they have been in flight."""
         self._number = 0
+        self._slowdown = 1.0
+        self.next_end = inf
 
-    def _slowdown(self) -> float:
-        slowdown = self._device.slowdown
-        return slowdown[min(len(self.running), len(slowdown) - 1)]
-
-    def next_end(self, now: float) -> float:
-        return now + (self.running[0][0] - self._time) * self._slowdown() if self.running else inf
+    def _find_next(self, now: float) -> None:
+        running, slowdown = self.running, self._device.slowdown
+        self._slowdown = slowdown[min(len(running), len(slowdown) - 1)]
+        self.next_end = now + (running[0][0] - self._time) * self._slowdown if running else inf
 
     def advance(self, now: float, then: float) -> None:
-        if self.running:
-            ends = self.next_end(now) <= then  # exactly, not but for a rounding error
-            self._time = self.running[0][0] if ends else self._time + (then - now) / self._slowdown()
-            self._busy += len(self.running) * (then - now)
+        """From now until then, at most the next end, nothing changes; there is at least one batch."""
+        ends = self.next_end <= then  # exactly, not but for a rounding error
+        self._time = self.running[0][0] if ends else self._time + (then - now) / self._slowdown
+        self._busy += len(self.running) * (then - now)
 
     def ended(self, now: float) -> Iterator[list[_Request]]:
         """The batches that are through, taken off."""
@@ -184,6 +193,7 @@ class _Service:
             beside = (self._busy - busy) / (now - start) if now > start else 1.0
             self._controller.finished(now, rows, now - start, beside, [client for _, _, client in batch if client])
             yield batch
+        self._find_next(now)
 
     def start(self, now: float, rows: int, batch: list[_Request]) -> float:
         """Returns the seconds it will take if it stays alone."""
@@ -193,4 +203,5 @@ class _Service:
         self._number += 1
         heappush(self.running, (self._time + seconds, self._number, rows, now, self._busy, batch))
         self._controller.started(now, rows, len(self.running))
+        self._find_next(now)
         return seconds

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-BACKLOG = 4
-"""Batches' worth of waiting rows past which batches grow beyond `most_rows`."""
+GROWTH = 1.05
 
 
 def best_rows(seconds: Sequence[float]) -> int:
@@ -18,11 +17,12 @@ def best_rows(seconds: Sequence[float]) -> int:
     return max(range(1, len(seconds)), key=lambda rows: (rows / seconds[rows], -rows))
 
 
-def sizes(seconds: Sequence[float], most_rows: int, round_down: float) -> tuple[int, ...]:
+def sizes(seconds: Sequence[float], most_rows: int, round_down: float, backlog: int) -> tuple[int, ...]:
     """`sizes[n]`: rows to take if n wait. From n = 0, which takes none.
 
     All up to `most_rows`, but a smaller batch whose rate (rows per second) is higher by more than 1/`round_down` is
-    preferred; 0 never prefers one. Past `BACKLOG` x `most_rows`, a share of what waits, up to `best_rows`.
+    preferred; 0 never prefers one. If more than `backlog` times `most_rows` wait and larger batches serve at a rate that is
+    higher by more than `GROWTH`, the best size up to the `backlog`th part of those who wait.
     """
     taken = [0]
     best, best_rate = 1, 0.0
@@ -32,6 +32,11 @@ def sizes(seconds: Sequence[float], most_rows: int, round_down: float) -> tuple[
             best, best_rate = rows, rate
         taken.append(best if rate < round_down * best_rate else rows)
     top = best_rows(seconds)
-    if most_rows < top:
-        taken += [max(most_rows, waiting // BACKLOG) for waiting in range(most_rows + 1, top * BACKLOG + 1)]
+    if top <= most_rows or top / seconds[top] < GROWTH * best_rate:
+        return tuple(taken)
+    for waiting in range(most_rows + 1, top * backlog + 1):
+        share = waiting // backlog
+        if share > best and share > most_rows and share / seconds[share] >= best_rate:
+            best, best_rate = share, share / seconds[share]
+        taken.append(max(most_rows, best))
     return tuple(taken)

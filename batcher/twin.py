@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
@@ -23,6 +24,10 @@ STRESS = 1.15
 REQUESTS = 400
 """Requests that are run again at most, and cycles of each client besides: rhythms of many clients settle slowly."""
 CYCLES = 12
+DIFFERENT = 1.3
+BACKLOG = 4
+SILENCE = 5.0
+"""Mean gaps between requests of the open load without a request: then it is not the load any more that the plan is for."""
 FEWEST = 24
 """Requests that there must be to learn anything from them."""
 
@@ -43,13 +48,15 @@ class Settings(msgspec.Struct, frozen=True):
         """Whether anybody is ever waited for."""
         return self.enough_rows > 1 and (self.patience_s > 0 or self.gap_s > 0 or self.hold_s > 0)
 
-    def plan(self, seconds: Sequence[float]) -> Plan:
-        """For a curve with `seconds[rows]`."""
-        table = sizes(seconds, self.most_rows, self.round_down)
+    def plan(self, seconds: Sequence[float], load: Load) -> Plan:
+        """For a curve with `seconds[rows]` and a load like this."""
+        table = sizes(seconds, self.most_rows, self.round_down, BACKLOG)
         if not self.waits:
             return Plan(self.in_flight, table)
         enough = min(self.enough_rows, self.most_rows)
-        return Plan(self.in_flight, table, enough, self.patience_s, self.gap_s, self.hold_s)
+        opens = load.opens
+        silence_s = SILENCE * (opens[-1] - opens[0]) / len(opens) if len(opens) > 1 else inf
+        return Plan(self.in_flight, table, enough, self.patience_s, self.gap_s, self.hold_s, silence_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,8 @@ class Picture:
     """Factors by which the last batches took longer than expected."""
     load: Load
     limits: Limits
+    earlier: Sequence[Load] = ()
+    """Loads of some time ago, whose time may come again."""
     objective: Objective = "mean"
     slo_s: float = 0.0
 
@@ -89,6 +98,7 @@ class Twin:
         self._loads = [load]
         if load.opens:
             self._loads.append(Load([each / STRESS for each in load.opens], load.clients, load.thinks, load.rows))
+            self._loads += _most_different(load, picture.earlier)
         self.best_rows = best_rows(picture.seconds)
         self.open_rate = _open_rate(load)
 
@@ -97,7 +107,7 @@ class Twin:
         known = self.tried.get(settings)
         if known is None:
             picture = self.picture
-            plan = settings.plan(picture.seconds)
+            plan = settings.plan(picture.seconds, picture.load)
             found: list[float] = []
             for load in self._loads:
                 outcome = simulate(load, self._device, Follower(plan, picture.limits), self.requests, self._breathe)
@@ -110,6 +120,16 @@ class Twin:
         seconds, slowdown = self.picture.seconds, self.picture.slowdown
         rate = max(rows / seconds[rows] for rows in range(1, settings.most_rows + 1))
         return settings.in_flight / slowdown[settings.in_flight] * rate
+
+
+def _most_different(load: Load, earlier: Sequence[Load]) -> list[Load]:
+    """The earlier load whose rate differs most from this one's, if by more than `DIFFERENT`."""
+    rate = _open_rate(load)
+    ratios = [
+        (max(rate, other) / min(rate, other), index) for index, other in enumerate(map(_open_rate, earlier)) if other
+    ]
+    ratio, index = max(ratios, default=(0.0, 0))
+    return [earlier[index]] if ratio > DIFFERENT else []
 
 
 def _open_rate(load: Load) -> float:
