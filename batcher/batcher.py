@@ -4,7 +4,8 @@
 
 Receives validated inputs from the data plane, hands closed batches to an `Executor`. Invariants: 1. every submitted
 request is delivered exactly once, unless it is cancelled. 2. A batch never has more than `max_batch_rows` rows.
-3. A failing batch is run again in halves: only requests that fail alone see the error. 4. Slots never stop.
+3. A failing batch runs again in parts (`blame`) or, for want of memory, in smaller batches (`ceiling`): only requests
+that fail alone see the error. 4. Slots never stop.
 All requests that arrive in one turn of the event loop find each other, because a slot wakes in the next one.
 """
 
@@ -16,14 +17,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from batcher.assemble import concat, split
+from batcher.blame import Blame
+from batcher.ceiling import Ceiling
 from batcher.cut import Rejoin
 from batcher.decide import Dispatch, Limits, decide
 from batcher.entry import Entry, Outcome
 from batcher.queue import RowQueue
 from headrace import cell
 from headrace.counters import ModelCounters
-from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, QueueFull, ServingError
+from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, OutOfMemory, QueueFull, ServingError
 from headrace.executor import Executor
 from headrace.models import ModelId
 
@@ -56,6 +61,8 @@ class Batcher:
         self._batched = batched
         self._clock = clock
         self._queue = RowQueue()
+        self._blame = Blame()
+        self._ceiling = Ceiling(limits.max_batch_rows)
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
 
@@ -82,8 +89,7 @@ class Batcher:
         if entry.rows <= self._limits.max_batch_rows:
             queue.append(entry)
         else:
-            entry.pieces = Rejoin(entry, self._leave).cut(self._limits.max_batch_rows)
-            for piece in entry.pieces:
+            for piece in self._cut(entry):
                 queue.append(piece)
         if timeout_s:
             entry.timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, entry, timeout_s)
@@ -100,11 +106,16 @@ class Batcher:
             entry.timer.cancel()
         self._leave(entry)
 
+    def _cut(self, entry: Entry) -> Sequence[Entry]:
+        entry.pieces = Rejoin(entry, self._leave).cut(self._limits.max_batch_rows)
+        return entry.pieces
+
     def _leave(self, entry: Entry) -> None:
-        for each in entry.pieces or (entry,):
-            each.done = True
-            if each.waiting:
-                self._queue.abandon(each)
+        if entry.waiting:
+            self._queue.abandon(entry)
+        for piece in entry.pieces:
+            piece.done = True
+            self._leave(piece)
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
 
     def _expire(self, entry: Entry, timeout_s: float) -> None:
@@ -137,7 +148,8 @@ class Batcher:
             again: float | None = None
             now = self._clock()
             for key, waiting in queue.groups():
-                verdict = decide(now, waiting, self._limits)
+                most = self._limits.max_batch_rows
+                verdict = Dispatch(most) if queue.runs_again(key) else decide(now, waiting, self._limits)
                 if isinstance(verdict, Dispatch):
                     batch = queue.take(key, verdict.rows)
                     self._counters.cells[cell.QUEUE_ROWS] = queue.rows
@@ -173,13 +185,13 @@ class Batcher:
         """Run a closed batch and deliver to each entry. Raises nothing."""
         started = time.perf_counter_ns()
         taken = self._clock()
-        failure: Exception | None = None
+        failure: BaseException | None = None
+        rows = [entry.rows for entry in batch]
         try:
             inputs = concat([entry.inputs for entry in batch])
             assembled = time.perf_counter_ns()
             outputs = await self._executor.run(inputs)
             ran = time.perf_counter_ns()
-            rows = [entry.rows for entry in batch]
             parts = split(outputs, rows) if self._batched else [outputs]
             done = time.perf_counter_ns()
         except asyncio.CancelledError:
@@ -187,28 +199,66 @@ class Batcher:
             if task is None or task.cancelling():
                 raise
             failure = ExecutorFailed(f"model {self._model.name!r} failed: its executor gave up the run")
-        except Exception as error:  # whatever it was, these requests must hear of it and the slot must go on
+        except (KeyboardInterrupt, GeneratorExit):  # not of the run: the process or this task is ending
+            raise
+        except BaseException as error:  # whatever it was, these requests must hear of it and the slot must go on
             failure = error
         if failure is not None:
-            await self._failed(batch, failure)
+            self._failed(batch, sum(rows), failure)
             del failure  # its traceback holds this frame: together they would keep the batch's tensors
             return
         self._deliver(batch, parts)  # before it is counted: somebody waits
         queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
+        self._blame.worked()
+        if self._ceiling.lowered:
+            self._ceiling.ran(sum(rows), self._clock())
+            self._obey_ceiling()
 
-    async def _failed(self, batch: list[Entry], error: Exception) -> None:
+    # -- when a run fails -------------------------------------------------------------------------------------------
+
+    def _failed(self, batch: list[Entry], rows: int, error: BaseException) -> None:
+        """Put back in the queue who may yet have an answer; who failed alone hears why."""
+        if isinstance(error, MemoryError):  # there was no room to put the batch together
+            error = OutOfMemory(f"model {self._model.name!r} failed: no memory for a batch of {rows} rows: {error}")
+        if isinstance(error, OutOfMemory):
+            self._ceiling.failed(rows, self._clock())
+            self._obey_ceiling()
+            if rows > 1:
+                self._run_again([self._smaller(batch)])
+                return
         if len(batch) > 1:
-            half = len(batch) // 2
-            for part in (batch[:half], batch[half:]):
-                wanted = [entry for entry in part if not entry.done]
-                if wanted:
-                    await self._run(wanted)
+            self._run_again(self._blame.parts(batch))
             return
+        self._blame.failed_alone()
         if not isinstance(error, ServingError):
             logger.error("model %s: a batch failed in an unforeseen way", self._model, exc_info=error)
             error = ExecutorFailed(f"model {self._model.name!r} failed: {type(error).__name__}: {error}")
         self._deliver(batch, [error])
+
+    def _run_again(self, parts: Sequence[Sequence[Entry]]) -> None:
+        for part in reversed(parts):
+            if part:
+                self._queue.put_back(part)
+        self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
+
+    def _smaller(self, batch: list[Entry]) -> list[Entry]:
+        """Those of the batch that are still wanted, in pieces if they are above the ceiling, to be batched anew."""
+        smaller: list[Entry] = []
+        for entry in batch:
+            if not entry.done:
+                entry.part = None
+                smaller += self._cut(entry) if entry.rows > self._limits.max_batch_rows else [entry]
+        return smaller
+
+    def _obey_ceiling(self) -> None:
+        before, now = self._limits.max_batch_rows, self._ceiling.rows
+        if now != before:
+            self._limits = msgspec.structs.replace(self._limits, max_batch_rows=now)
+            level = logging.WARNING if now < before else logging.INFO
+            logger.log(
+                level, "model %s: batches of at most %d rows, was %d, by the memory there is", self._model, now, before
+            )
 
     def _deliver(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):
