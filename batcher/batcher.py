@@ -222,6 +222,8 @@ class Batcher:
         if isinstance(error, MemoryError):  # there was no room to put the batch together
             error = OutOfMemory(f"model {self._model.name!r} failed: no memory for a batch of {rows} rows: {error}")
         if isinstance(error, OutOfMemory):
+            if not self._ceiling.lowered:
+                logger.warning("model %s: a batch of %d rows failed for want of memory: %s", self._model, rows, error)
             self._ceiling.failed(rows, self._clock())
             self._obey_ceiling()
             if rows > 1:
@@ -247,18 +249,17 @@ class Batcher:
         smaller: list[Entry] = []
         for entry in batch:
             if not entry.done:
-                entry.part = None
                 smaller += self._cut(entry) if entry.rows > self._limits.max_batch_rows else [entry]
+        part = self._blame.part(len(smaller))
+        for entry in smaller:
+            entry.part = part
         return smaller
 
     def _obey_ceiling(self) -> None:
         before, now = self._limits.max_batch_rows, self._ceiling.rows
         if now != before:
             self._limits = msgspec.structs.replace(self._limits, max_batch_rows=now)
-            level = logging.WARNING if now < before else logging.INFO
-            logger.log(
-                level, "model %s: batches of at most %d rows, was %d, by the memory there is", self._model, now, before
-            )
+            logger.info("model %s: the memory is enough for batches of %d rows, not %d", self._model, now, before)
 
     def _deliver(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):

@@ -12,7 +12,7 @@ all with the batch's error once a model seems broken, which makes an innocent pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 
 from batcher.entry import Entry, Part
@@ -34,15 +34,14 @@ class Blame:
         """A request has failed in a run of its own."""
         self._failed_alone += 1
 
+    def part(self, requests: int) -> Part:
+        """A mark for so many requests of a batch that failed, with all that may be done to take them apart ahead."""
+        hopeful = self._failed_alone < requests
+        return Part(repeat(True, 2 * (requests - 1).bit_length() if hopeful else 0))
+
     def parts(self, batch: Sequence[Entry]) -> list[list[Entry]]:
         """The parts in which a batch that failed runs again, marked as such. Leaves out who is done."""
-        part = batch[0].part
-        if part is not None:
-            halves: Iterator[bool] = part.halves
-        elif self._failed_alone < len(batch):
-            halves = repeat(True, 2 * (len(batch) - 1).bit_length())
-        else:
-            halves = repeat(True, 0)
+        halves = (batch[0].part or self.part(len(batch))).halves
         wanted = [entry for entry in batch if not entry.done]
         size = (len(wanted) + 1) // 2 if next(halves, False) else 1
         parts = [wanted[start : start + size] for start in range(0, len(wanted), size or 1)]

@@ -1,9 +1,10 @@
 """How many rows a batch may have for there to be memory enough, learnt from the runs that had too little.
 
 Told by the batcher which runs failed for want of memory and, while the ceiling is lowered, which succeeded. Pure: the
-time is passed in. A failure lowers it to half of what failed; after `FIRST_HOLD_S` without one it grows by a quarter at
-a time, each with its own wait, which doubles as often as growing was wrong in a row. A request that fails alone, with one row, may
-be the one that asks for too much: if others run, the ceiling is where it was before. One ceiling for all shapes.
+time is passed in. A failure lowers it to half of what failed. After `FIRST_HOLD_S` without one it grows by a quarter at
+a time, each with its own wait, which doubles as often as growing was wrong in a row. A request that fails alone, with
+one row, may be the one that asks for too much: if others run, the ceiling is where it was before. One ceiling for all
+shapes.
 """
 
 from __future__ import annotations

@@ -39,10 +39,14 @@ class RowQueue:
         self.rows += entry.rows
 
     def put_back(self, entries: Sequence[Entry]) -> None:
-        """Put entries of one group, whose batch failed, in front of all that wait in it. Its turn is the last."""
+        """Put entries of one group, whose batch failed, in front of those that came later. Its turn is the last."""
         key = entries[0].key
         group = self._groups.setdefault(key, deque())
+        older: deque[Entry] = deque()  # another slot's batch may have failed before
+        while group and group[0].arrived < entries[0].arrived:
+            older.appendleft(group.popleft())
         group.extendleft(reversed(entries))
+        group.extendleft(older)
         rows = 0
         for entry in entries:
             entry.waiting = True
