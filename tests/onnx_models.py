@@ -234,3 +234,80 @@ def slow(layers: int = 40, width: int = 512) -> bytes:
     weights = [constant(f"w{i}", rng.normal(size=(width, width)) / width**0.5) for i in range(2)]
     shape = ("n", width)
     return model(nodes, [tensor("h0", "FP32", shape)], [tensor(f"h{layers}", "FP32", shape)], weights)
+
+
+def busy(width: int = 384) -> bytes:
+    """x FP32 [n, 1], loops INT64 [n, 1] -> double = 2 x, half = x / 2, after as many loops as the largest of a batch.
+
+    A loop is a product of two matrices of `width`, some milliseconds: a request says how long its batch takes.
+    """
+    body = helper.make_graph(
+        [helper.make_node("MatMul", ["h", "w"], ["next"]), helper.make_node("Identity", ["on"], ["still_on"])],
+        "body",
+        [tensor("at", "INT64", ()), tensor("on", "BOOL", ()), tensor("h", "FP32", (width, width))],
+        [tensor("still_on", "BOOL", ()), tensor("next", "FP32", (width, width))],
+    )
+    shape = ("n", 1)
+    return model(
+        [
+            helper.make_node("ReduceMax", ["loops"], ["most"], axes=[0, 1], keepdims=0),
+            helper.make_node("Loop", ["most", "", "start"], ["end"], body=body),
+            helper.make_node("ReduceSum", ["end"], ["sum"], keepdims=0),
+            helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+            helper.make_node("Add", ["x", "nothing"], ["given"]),
+            helper.make_node("Mul", ["given", "two"], ["double"]),
+            helper.make_node("Div", ["given", "two"], ["half"]),
+        ],
+        [tensor("x", "FP32", shape), tensor("loops", "INT64", shape)],
+        [tensor("double", "FP32", shape), tensor("half", "FP32", shape)],
+        [
+            constant("start", np.eye(width)),
+            constant("w", np.eye(width)),
+            constant("zero", 0.0),
+            constant("two", 2.0),
+        ],
+    )
+
+
+def sieve(least: float = -1e6) -> bytes:
+    """x FP32 [n, 2] -> y, the rows whose first number is above `least`: too few if one is not."""
+    flat = ("n", 2)
+    return model(
+        [
+            helper.make_node("Gather", ["x", "first"], ["column"], axis=1),
+            helper.make_node("Greater", ["column", "least"], ["kept"]),
+            helper.make_node("Compress", ["x", "kept"], ["y"], axis=0),
+        ],
+        [tensor("x", "FP32", flat)],
+        [tensor("y", "FP32", ("m", 2))],
+        [constant("first", 0, np.int64), constant("least", least)],
+    )
+
+
+def hungry() -> bytes:
+    """x INT64 [n, 1] -> y FP32 = x, by way of a tensor with as many elements as the largest x of the batch."""
+    return model(
+        [
+            helper.make_node("ReduceMax", ["x"], ["most"], axes=[0], keepdims=0),
+            helper.make_node("ConstantOfShape", ["most"], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["nothing"], keepdims=0),
+            helper.make_node("Cast", ["x"], ["number"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["number", "nothing"], ["y"]),
+        ],
+        [tensor("x", "INT64", ("n", 1))],
+        [tensor("y", "FP32", ("n", 1))],
+    )
+
+
+def wide(elements: int) -> bytes:
+    """x FP32 [n, 1] -> y = elements * x, by way of a tensor of n * `elements`: memory by the row."""
+    x, y = tensor("x", "FP32", ("n", 1)), tensor("y", "FP32", ("n", 1))
+    return model(
+        [
+            helper.make_node("Expand", ["x", "shape"], ["copies"]),
+            helper.make_node("ReduceSum", ["copies", "axis"], ["y"], keepdims=1),
+        ],
+        [x],
+        [y],
+        [constant("shape", [1, elements], np.int64), constant("axis", [1], np.int64)],
+    )
