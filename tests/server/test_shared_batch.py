@@ -1,4 +1,4 @@
-"""Requests that differ in id, outputs, parameters and protocol share a batch, and each gets exactly what it asked for."""
+"""Requests that differ in id, outputs, parameters and protocol share a batch, and each gets just what it asked for."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
