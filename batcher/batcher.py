@@ -63,6 +63,8 @@ class Batcher:
         self._queue = RowQueue()
         self._blame = Blame()
         self._ceiling = Ceiling(limits.max_batch_rows)
+        self._trouble = False
+        """Whether blame or ceiling want to hear of a run that works: asked instead of them, as it costs less."""
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
 
@@ -210,15 +212,14 @@ class Batcher:
         self._deliver(batch, parts)  # before it is counted: somebody waits
         queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
-        self._blame.worked()
-        if self._ceiling.lowered:
-            self._ceiling.ran(sum(rows), self._clock())
-            self._obey_ceiling()
+        if self._trouble:
+            self._recover(sum(rows))
 
     # -- when a run fails -------------------------------------------------------------------------------------------
 
     def _failed(self, batch: list[Entry], rows: int, error: BaseException) -> None:
         """Put back in the queue who may yet have an answer; who failed alone hears why."""
+        self._trouble = True
         if isinstance(error, MemoryError):  # there was no room to put the batch together
             error = OutOfMemory(f"model {self._model.name!r} failed: no memory for a batch of {rows} rows: {error}")
         if isinstance(error, OutOfMemory):
@@ -237,6 +238,14 @@ class Batcher:
             logger.error("model %s: a batch failed in an unforeseen way", self._model, exc_info=error)
             error = ExecutorFailed(f"model {self._model.name!r} failed: {type(error).__name__}: {error}")
         self._deliver(batch, [error])
+
+    def _recover(self, rows: int) -> None:
+        """A run has worked after others had failed."""
+        self._blame.worked()
+        if self._ceiling.lowered:
+            self._ceiling.ran(rows, self._clock())
+            self._obey_ceiling()
+        self._trouble = self._ceiling.lowered
 
     def _run_again(self, parts: Sequence[Sequence[Entry]]) -> None:
         for part in reversed(parts):
