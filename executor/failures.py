@@ -46,7 +46,7 @@ def run_failed(model: ModelId, error: Exception) -> ServingError:
     if isinstance(error, UnicodeDecodeError):
         return ExecutorFailed(f"model {model}: a BYTES output is not UTF-8 and cannot be carried: {error}")
     if isinstance(error, MemoryError) or _MEMORY.search(message):
-        return OutOfMemory(f"model {model} had too little memory to run: {readable(message)}")
+        return OutOfMemory(f"model {model} failed to run: {readable(message or 'out of memory')}")
     status = _STATUS.match(message)
     refused = status is not None and (status[1] == "INVALID_ARGUMENT" or _NODE.search(message) is not None)
     if refused and not _RESOURCES.search(message):
