@@ -90,7 +90,8 @@ def test_a_killed_replica_comes_back_and_only_its_own_connections_notice():
         assert sum(client.broken for client in clients) <= 4, "each client has one connection"
         total = sum(client.right for client in clients)
         stats = json.loads(server.get("/v2/models/digits/stats"))["model_stats"][0]
-        assert stats["inference_count"] >= total, "counts of the dead replica are kept"
+        # Answers leave before they are counted: those of the batch in which it was killed may be missing.
+        assert stats["inference_count"] >= total - len(clients), "counts of the dead replica are kept"
 
 
 def test_sigterm_under_load_loses_no_accepted_request():
