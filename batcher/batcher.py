@@ -4,7 +4,8 @@
 
 Receives validated inputs from the data plane, hands closed batches to an `Executor`. Invariants: 1. every submitted
 request is delivered exactly once, unless it is cancelled. 2. A batch never has more than `max_batch_rows` rows.
-3. A failing batch is run again in halves: only requests that fail alone see the error. 4. Slots never stop.
+3. A failing batch runs again in parts (`blame`) or, for want of memory, in smaller batches (`ceiling`): only requests
+that fail alone see the error. 4. Slots never stop.
 All requests that arrive in one turn of the event loop find each other, because a slot wakes in the next one.
 """
 
@@ -19,14 +20,16 @@ from math import inf
 
 from batcher.alarm import Alarm
 from batcher.assemble import concat, split
+from batcher.blame import Blame
+from batcher.ceiling import Ceiling
 from batcher.controller import Controller
 from batcher.cut import Rejoin
-from batcher.decide import Dispatch
+from batcher.decide import Dispatch, WaitUntil
 from batcher.entry import Entry, Outcome
 from batcher.queue import RowQueue
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
-from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, QueueFull, ServingError
+from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, OutOfMemory, QueueFull, ServingError
 from headrace.executor import Executor
 from headrace.models import ModelId
 
@@ -61,6 +64,10 @@ class Batcher:
         self._batched = batched
         self._clock = clock
         self._queue = RowQueue()
+        self._blame = Blame()
+        self._ceiling = Ceiling(max_batch_rows)
+        self._trouble = False
+        """Whether blame or ceiling want to hear of a run that works: asked instead of them, as it costs less."""
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
         self._alarm = Alarm(self._wake)
@@ -96,8 +103,7 @@ class Batcher:
         if entry.rows <= self._max_batch_rows:
             queue.append(entry)
         else:
-            entry.pieces = Rejoin(entry, self._leave).cut(self._max_batch_rows)
-            for piece in entry.pieces:
+            for piece in self._cut(entry):
                 queue.append(piece)
         if timeout_s:
             entry.timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, entry, timeout_s)
@@ -116,11 +122,16 @@ class Batcher:
             entry.timer.cancel()
         self._leave(entry)
 
+    def _cut(self, entry: Entry) -> Sequence[Entry]:
+        entry.pieces = Rejoin(entry, self._leave).cut(self._max_batch_rows)
+        return entry.pieces
+
     def _leave(self, entry: Entry) -> None:
-        for each in entry.pieces or (entry,):
-            each.done = True
-            if each.waiting:
-                self._queue.abandon(each)
+        if entry.waiting:
+            self._queue.abandon(entry)
+        for piece in entry.pieces:
+            piece.done = True
+            self._leave(piece)
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
 
     def _expire(self, entry: Entry, timeout_s: float) -> None:
@@ -153,9 +164,14 @@ class Batcher:
             again = inf
             now = self._clock()
             for key, waiting in queue.groups():
-                verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._running)
+                if queue.runs_again(key):
+                    verdict: Dispatch | WaitUntil = Dispatch(self._max_batch_rows, "at_once")
+                else:
+                    verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._running)
+                    if waiting.rows >= self._max_batch_rows and isinstance(verdict, WaitUntil) and verdict.time < inf:
+                        verdict = Dispatch(self._max_batch_rows, "full")  # the memory allows no more
                 if isinstance(verdict, Dispatch):
-                    batch = queue.take(key, verdict.rows)
+                    batch = queue.take(key, min(verdict.rows, self._max_batch_rows))
                     self._counters.cells[cell.QUEUE_ROWS] = queue.rows
                     self._counters.cells[REASON_AT[verdict.reason]] += 1
                     self._count_running(now, +1)
@@ -199,13 +215,13 @@ class Batcher:
         """Run a closed batch and deliver to each entry: the seconds it took, 0 if it failed. Raises nothing."""
         started = time.perf_counter_ns()
         taken = self._clock()
-        failure: Exception | None = None
+        failure: BaseException | None = None
+        rows = [entry.rows for entry in batch]
         try:
             inputs = concat([entry.inputs for entry in batch])
             assembled = time.perf_counter_ns()
             outputs = await self._executor.run(inputs)
             ran = time.perf_counter_ns()
-            rows = [entry.rows for entry in batch]
             parts = split(outputs, rows) if self._batched else [outputs]
             done = time.perf_counter_ns()
         except asyncio.CancelledError:
@@ -213,29 +229,75 @@ class Batcher:
             if task is None or task.cancelling():
                 raise
             failure = ExecutorFailed(f"model {self._model.name!r} failed: its executor gave up the run")
-        except Exception as error:  # whatever it was, these requests must hear of it and the slot must go on
+        except (KeyboardInterrupt, GeneratorExit):  # not of the run: the process or this task is ending
+            raise
+        except BaseException as error:  # whatever it was, these requests must hear of it and the slot must go on
             failure = error
         if failure is not None:
-            await self._failed(batch, failure)
+            self._failed(batch, sum(rows), failure)
             del failure  # its traceback holds this frame: together they would keep the batch's tensors
             return 0.0
         self._deliver(batch, parts)  # before it is counted: somebody waits
         queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
+        if self._trouble:
+            self._recover(sum(rows))
         return (ran - assembled) / 1e9
 
-    async def _failed(self, batch: list[Entry], error: Exception) -> None:
+    # -- when a run fails -------------------------------------------------------------------------------------------
+
+    def _failed(self, batch: list[Entry], rows: int, error: BaseException) -> None:
+        """Put back in the queue who may yet have an answer; who failed alone hears why."""
+        self._trouble = True
+        if isinstance(error, MemoryError):  # there was no room to put the batch together
+            error = OutOfMemory(f"model {self._model.name!r} failed: no memory for a batch of {rows} rows: {error}")
+        if isinstance(error, OutOfMemory):
+            if not self._ceiling.lowered:
+                logger.warning("model %s: a batch of %d rows failed for want of memory: %s", self._model, rows, error)
+            self._ceiling.failed(rows, self._clock())
+            self._obey_ceiling()
+            if rows > 1:
+                self._run_again([self._smaller(batch)])
+                return
         if len(batch) > 1:
-            half = len(batch) // 2
-            for part in (batch[:half], batch[half:]):
-                wanted = [entry for entry in part if not entry.done]
-                if wanted:
-                    await self._run(wanted)
+            self._run_again(self._blame.parts(batch))
             return
+        self._blame.failed_alone()
         if not isinstance(error, ServingError):
             logger.error("model %s: a batch failed in an unforeseen way", self._model, exc_info=error)
             error = ExecutorFailed(f"model {self._model.name!r} failed: {type(error).__name__}: {error}")
         self._deliver(batch, [error])
+
+    def _recover(self, rows: int) -> None:
+        """A run has worked after others had failed."""
+        self._blame.worked()
+        if self._ceiling.lowered:
+            self._ceiling.ran(rows, self._clock())
+            self._obey_ceiling()
+        self._trouble = self._ceiling.lowered
+
+    def _run_again(self, parts: Sequence[Sequence[Entry]]) -> None:
+        for part in reversed(parts):
+            if part:
+                self._queue.put_back(part)
+        self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
+
+    def _smaller(self, batch: list[Entry]) -> list[Entry]:
+        """Those of the batch that are still wanted, in pieces if they are above the ceiling, to be batched anew."""
+        smaller: list[Entry] = []
+        for entry in batch:
+            if not entry.done:
+                smaller += self._cut(entry) if entry.rows > self._max_batch_rows else [entry]
+        part = self._blame.part(len(smaller))
+        for entry in smaller:
+            entry.part = part
+        return smaller
+
+    def _obey_ceiling(self) -> None:
+        before, now = self._max_batch_rows, self._ceiling.rows
+        if now != before:
+            self._max_batch_rows = now
+            logger.info("model %s: the memory is enough for batches of %d rows, not %d", self._model, now, before)
 
     def _deliver(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):

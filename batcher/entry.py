@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from headrace.errors import ServingError
@@ -13,6 +13,16 @@ Outcome: TypeAlias = dict[str, Array] | ServingError
 """What becomes of an entry: output name -> array with the entry's own rows, or why not."""
 
 
+class Part:
+    """The mark of entries that run again with each other and with nobody else."""
+
+    __slots__ = ("halves",)
+
+    def __init__(self, halves: Iterator[bool]) -> None:
+        self.halves = halves
+        """Shared by all parts of a batch: true as many times as a part that fails is to be halved. See `blame`."""
+
+
 class Entry:
     """Inputs waiting for their batch. Subclasses say in `deliver` whom the outcome goes to.
 
@@ -20,10 +30,11 @@ class Entry:
     `rows` is the common length of axis 0, 1 for an unbatched model. `arrived` is on the batcher's clock, in
     seconds. `waiting` is true while a queue holds it. `done` is set by the first of delivered, expired, cancelled;
     whoever finds it set leaves the entry alone. `pieces` are the entries that are queued in its stead if it has too
-    many rows for one batch.
+    many rows for one batch. `part` says with whom it runs again after a batch of its failed: with entries of the
+    same part only.
     """
 
-    __slots__ = ("arrived", "client", "done", "inputs", "key", "pieces", "rows", "timer", "waiting")
+    __slots__ = ("arrived", "client", "done", "inputs", "key", "part", "pieces", "rows", "timer", "waiting")
 
     def __init__(self, inputs: Mapping[str, Array], rows: int, key: Hashable, arrived: float, client: int = 0) -> None:
         self.inputs = inputs
@@ -34,6 +45,7 @@ class Entry:
         self.waiting = False
         self.done = False
         self.pieces: Sequence[Entry] = ()
+        self.part: Part | None = None
         self.timer: asyncio.TimerHandle | None = None
 
     def deliver(self, outcome: Outcome) -> None:

@@ -2,14 +2,15 @@
 
 Receives entries from `Batcher.submit`, hands closed batches to its slots. Invariants: 1. `rows` is the sum over the
 entries that are not done. 2. A batch holds entries of one group, oldest first, and no more rows than asked for.
-3. Groups take turns, so no shape starves another. Done entries (cancelled, expired) leave when a batch is formed, or
+3. Groups take turns, so no shape starves another. 4. Entries of a failed batch come back to the front of their group,
+and a part that must run by itself does. Done entries (cancelled, expired) leave when a batch is formed, or
 when there are many: clients that give up and try again must not fill the memory while no slot comes free.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from batcher.decide import Waiting
 from batcher.entry import Entry
@@ -37,6 +38,26 @@ class RowQueue:
         self._group_rows[entry.key] += entry.rows
         self.rows += entry.rows
 
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """Put entries of one group, whose batch failed, in front of those that came later. Its turn is the last."""
+        key = entries[0].key
+        group = self._groups.setdefault(key, deque())
+        older: deque[Entry] = deque()  # another slot's batch may have failed before
+        while group and group[0].arrived < entries[0].arrived:
+            older.appendleft(group.popleft())
+        group.extendleft(reversed(entries))
+        group.extendleft(older)
+        rows = 0
+        for entry in entries:
+            entry.waiting = True
+            rows += entry.rows
+        self._group_rows[key] = self._group_rows.get(key, 0) + rows
+        self.rows += rows
+
+    def runs_again(self, key: Hashable) -> bool:
+        """Whether the front of this group, one of `groups()`, is part of a failed batch: it has waited already."""
+        return self._groups[key][0].part is not None
+
     def abandon(self, entry: Entry) -> None:
         """Forget a waiting entry that has just become done: its rows count no longer, its tensors are free."""
         entry.waiting = False
@@ -54,14 +75,17 @@ class RowQueue:
         return [(key, Waiting(self._group_rows[key], group[0].arrived)) for key, group in self._groups.items()]
 
     def take(self, key: Hashable, max_rows: int) -> list[Entry]:
-        """Close a batch: the oldest entries of the group that fit into `max_rows` together, at least one."""
+        """Close a batch: the oldest entries of the group, or of its part in front, that fit into `max_rows` together.
+
+        At least one.
+        """
         group = self._groups[key]
         batch: list[Entry] = []
         rows = 0
         while group:
             entry = group[0]
             if not entry.done:
-                if batch and rows + entry.rows > max_rows:
+                if batch and (rows + entry.rows > max_rows or entry.part is not batch[0].part):
                     break
                 entry.waiting = False
                 batch.append(entry)

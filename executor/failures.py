@@ -1,8 +1,8 @@
 """What ONNX Runtime says when it fails, in words for a client. Pure.
 
 Receives the runtime's exceptions, hands ServingErrors on. The rule for runs: a model is a fixed function, so what makes
-one of its nodes refuse is the values of this request (BadRequest), unless the sentence speaks of memory or of the
-device; everything else is ExecutorFailed. Source paths and C++ signatures are cut out of the sentences.
+one of its nodes refuse is the values of this request (BadRequest), unless the sentence speaks of memory (OutOfMemory)
+or of the device; everything else is ExecutorFailed. Source paths and C++ signatures are cut out of the sentences.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from headrace.errors import BadRequest, ExecutorFailed, LoadFailed, ServingError
+from headrace.errors import BadRequest, ExecutorFailed, LoadFailed, OutOfMemory, ServingError
 from headrace.models import ModelId
 
 _STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : ([A-Z_]+) : ")
@@ -22,8 +22,11 @@ _SOURCE = re.compile(
     r"(?:(?!\. )[^.]*(?:\.[^ .][^.]*)*? was false\. )?"  # the condition that did not hold
 )
 _ADVICE = "Please fix either the inputs/outputs or the model."
-_RESOURCES = re.compile(
-    r"alloc|out of memory|CUDA|CUDNN|CUBLAS|cuBLAS|HIP|MIOPEN|TensorRT|device|bfc_arena", re.IGNORECASE
+_RESOURCES = re.compile(r"alloc|CUDA|CUDNN|CUBLAS|cuBLAS|HIP|MIOPEN|TensorRT|device|bfc_arena", re.IGNORECASE)
+_MEMORY = re.compile(
+    r"Failed to allocate|bad[_ ]alloc|out[ _]of[ _]?memory|ALLOC_FAILED"  # also CUDNN_, CUBLAS_ and MIOPEN_STATUS_...
+    r"|Available memory of \d+ is smaller than requested",  # the arena has a limit: gpu_mem_limit
+    re.IGNORECASE,
 )
 
 
@@ -42,6 +45,8 @@ def run_failed(model: ModelId, error: Exception) -> ServingError:
         return BadRequest(f"model {model}: a BYTES input holds text that is not valid Unicode: {error}")
     if isinstance(error, UnicodeDecodeError):
         return ExecutorFailed(f"model {model}: a BYTES output is not UTF-8 and cannot be carried: {error}")
+    if isinstance(error, MemoryError) or _MEMORY.search(message):
+        return OutOfMemory(f"model {model} failed to run: {readable(message or 'out of memory')}")
     status = _STATUS.match(message)
     refused = status is not None and (status[1] == "INVALID_ARGUMENT" or _NODE.search(message) is not None)
     if refused and not _RESOURCES.search(message):

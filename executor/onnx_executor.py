@@ -20,6 +20,7 @@ from executor.memory import give_back
 from executor.pace import LOOP_BUDGET_S, Pace
 from executor.runners import Runner
 from executor.workers import Workers
+from headrace.errors import ExecutorFailed
 from headrace.models import ModelId
 from headrace.requests import Array
 
@@ -40,6 +41,7 @@ class OnnxExecutor:
     ) -> None:
         self.slots = len(runners)
         self._clock = clock
+        self._closed = False
         self._model = model
         self._pace = Pace()
         for work, seconds in known:
@@ -64,6 +66,8 @@ class OnnxExecutor:
                 outputs = self._call(runner, inputs)
                 self._pace.record(work, perf_counter() - started)
                 return outputs
+        if self._closed:  # its sessions are gone: a thread would wait for one for ever
+            raise ExecutorFailed(f"model {self._model} failed to run: its executor is closed")
         outputs, seconds = await self._workers.call(inputs)
         self._pace.record(work, seconds)
         return outputs
@@ -73,6 +77,7 @@ class OnnxExecutor:
 
         May be called again.
         """
+        self._closed = True
         await asyncio.to_thread(self._release)
 
     def _timed(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], float]:

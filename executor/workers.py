@@ -28,8 +28,11 @@ class Workers(Generic[Given, Made]):
         self._threads: list[threading.Thread] = []
 
     def call(self, argument: Given) -> asyncio.Future[Made]:
-        """The result of `function(argument)`, or its exception, to come. From the event loop only."""
-        if not self._threads:
+        """The result of `function(argument)`, or its exception, to come. From the event loop only.
+
+        Raises RuntimeError if the system has no thread left and none of ours runs.
+        """
+        if len(self._threads) < self._count:
             self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Made] = loop.create_future()
@@ -45,9 +48,14 @@ class Workers(Generic[Given, Made]):
         self._threads.clear()
 
     def _start(self) -> None:
-        for index in range(self._count):
+        for index in range(len(self._threads), self._count):
             thread = threading.Thread(target=self._work, name=f"{self._name} {index}", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system has none left: calls wait for each other, and the next one tries again
+                if not self._threads:
+                    raise
+                return
             self._threads.append(thread)
 
     def _work(self) -> None:
@@ -77,5 +85,7 @@ def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | N
         return
     if failure is None:
         future.set_result(result)
+    elif isinstance(failure, StopIteration):  # which a future refuses, and then nobody would hear of anything
+        future.set_exception(RuntimeError(f"the call raised {failure!r}"))
     else:
         future.set_exception(failure)

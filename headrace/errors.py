@@ -5,7 +5,7 @@ expected and what was found. `server/faults.py` is the only place that turns one
 Bugs are not ServingErrors: they are plain exceptions, logged with their traceback and answered as "internal".
 
     bytes -> decode -> InferRequest -> validate -> queue -> batch -> run -> encode -> bytes
-       BadRequest, TooLarge,    ModelNotFound,  QueueFull,      ExecutorFailed
+       BadRequest, TooLarge,    ModelNotFound,  QueueFull,      ExecutorFailed, OutOfMemory
        UnsupportedMedia         ModelNotReady   DeadlineExceeded, Cancelled
 """
 
@@ -80,6 +80,12 @@ class ExecutorFailed(ServingError):
     slug = "executor_failed"
 
 
+class OutOfMemory(ExecutorFailed):
+    """There was not memory enough, on the machine or the device, for this run."""
+
+    slug = "out_of_memory"
+
+
 class LoadFailed(ServingError):
     """A model version cannot be loaded; the message is shown as the reason in the repository index."""
 
@@ -114,6 +120,7 @@ SLUGS: tuple[str, ...] = tuple(
         ExecutorFailed,
         LoadFailed,
         RepositoryError,
+        OutOfMemory,
     )
 )
 """Slugs that can end a request, in the order in which the counters keep them."""

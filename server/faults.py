@@ -43,6 +43,7 @@ _TABLE: dict[type[errors.ServingError], Fault] = {
     errors.DeadlineExceeded: Fault.TIMED_OUT,
     errors.Cancelled: Fault.CANCELLED,
     errors.ExecutorFailed: Fault.INTERNAL,
+    errors.OutOfMemory: Fault.OVERLOADED,
     errors.LoadFailed: Fault.BAD_REQUEST,
     errors.RepositoryError: Fault.BAD_REQUEST,
 }

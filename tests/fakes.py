@@ -2,7 +2,7 @@
 
 import asyncio
 
-from headrace.errors import ExecutorFailed
+from headrace.errors import ExecutorFailed, OutOfMemory
 
 POISON = -1.0
 
@@ -96,3 +96,17 @@ class BrokenExecutor(FakeExecutor):
             self.times -= 1
             raise self.bug
         return await super().run(inputs)
+
+
+class SmallExecutor(FakeExecutor):
+    """Has memory for `fits` rows."""
+
+    def __init__(self, fits, **options):
+        super().__init__(**options)
+        self.fits = fits
+
+    async def run(self, inputs):
+        outputs = await super().run(inputs)
+        if len(inputs["x"]) > self.fits:
+            raise OutOfMemory(f"no room for {len(inputs['x'])} rows")
+        return outputs

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 OPSET, IR = 17, 8
 
@@ -234,3 +234,102 @@ def slow(layers: int = 40, width: int = 512) -> bytes:
     weights = [constant(f"w{i}", rng.normal(size=(width, width)) / width**0.5) for i in range(2)]
     shape = ("n", width)
     return model(nodes, [tensor("h0", "FP32", shape)], [tensor(f"h{layers}", "FP32", shape)], weights)
+
+
+def _loop(trips: str, end: str, width: int) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Nodes and constants that make `end`, a scalar of 0, after so many products of two matrices of `width`."""
+    body = helper.make_graph(
+        [helper.make_node("MatMul", ["h", "w"], ["next"]), helper.make_node("Identity", ["on"], ["still_on"])],
+        "body",
+        [tensor("at", "INT64", ()), tensor("on", "BOOL", ()), tensor("h", "FP32", (width, width))],
+        [tensor("still_on", "BOOL", ()), tensor("next", "FP32", (width, width))],
+    )
+    nodes = [
+        helper.make_node("Loop", [trips, "", "start"], ["product"], body=body),
+        helper.make_node("ReduceSum", ["product"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "zero"], [end]),
+    ]
+    return nodes, [constant("start", np.eye(width)), constant("w", np.eye(width)), constant("zero", 0.0)]
+
+
+def busy(width: int = 384) -> bytes:
+    """x FP32 [n, 1], loops INT64 [n, 1] -> double = 2 x, half = x / 2, after as many loops as the largest of a batch.
+
+    A loop is a product of two matrices of `width`, some milliseconds: a request says how long its batch takes.
+    """
+    nodes, constants = _loop("most", "nothing", width)
+    shape = ("n", 1)
+    return model(
+        [
+            helper.make_node("ReduceMax", ["loops"], ["most"], axes=[0, 1], keepdims=0),
+            *nodes,
+            helper.make_node("Add", ["x", "nothing"], ["given"]),
+            helper.make_node("Mul", ["given", "two"], ["double"]),
+            helper.make_node("Div", ["given", "two"], ["half"]),
+        ],
+        [tensor("x", "FP32", shape), tensor("loops", "INT64", shape)],
+        [tensor("double", "FP32", shape), tensor("half", "FP32", shape)],
+        [constant("two", 2.0), *constants],
+    )
+
+
+def slowed(serialised: bytes, loops: int = 4, width: int = 384) -> bytes:
+    """A model whose first output is FP32, some milliseconds slower: requests meet while it runs."""
+    proto = ModelProto.FromString(serialised)
+    (output, *_) = proto.graph.output
+    for node in proto.graph.node:
+        node.output[:] = ["at once" if name == output.name else name for name in node.output]
+    nodes, constants = _loop("loops", "brake", width)
+    proto.graph.node.extend([*nodes, helper.make_node("Add", ["at once", "brake"], [output.name])])
+    proto.graph.initializer.extend([*constants, constant("loops", loops, np.int64)])
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def sieve(least: float = -1e6) -> bytes:
+    """x FP32 [n, 2] -> y, the rows whose first number is above `least`: too few if one is not."""
+    flat = ("n", 2)
+    return model(
+        [
+            helper.make_node("Gather", ["x", "first"], ["column"], axis=1),
+            helper.make_node("Greater", ["column", "least"], ["kept"]),
+            helper.make_node("Compress", ["x", "kept"], ["y"], axis=0),
+        ],
+        [tensor("x", "FP32", flat)],
+        [tensor("y", "FP32", ("m", 2))],
+        [constant("first", 0, np.int64), constant("least", least)],
+    )
+
+
+def hungry() -> bytes:
+    """x INT64 [n, 1] -> y FP32 = x, by way of a tensor with as many elements as the largest x of the batch."""
+    return model(
+        [
+            helper.make_node("ReduceMax", ["x"], ["most"], axes=[0], keepdims=0),
+            helper.make_node("ConstantOfShape", ["most"], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["nothing"], keepdims=0),
+            helper.make_node("Cast", ["x"], ["number"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["number", "nothing"], ["y"]),
+        ],
+        [tensor("x", "INT64", ("n", 1))],
+        [tensor("y", "FP32", ("n", 1))],
+    )
+
+
+def wide(elements: int) -> bytes:
+    """x FP32 [n, 1] -> y = x, by way of a tensor of n * `elements`: memory by the row."""
+    x, y = tensor("x", "FP32", ("n", 1)), tensor("y", "FP32", ("n", 1))
+    return model(
+        [
+            helper.make_node("Expand", ["x", "shape"], ["copies"]),
+            helper.make_node("ReduceMax", ["copies"], ["y"], axes=[1], keepdims=1),
+        ],
+        [x],
+        [y],
+        [constant("shape", [1, elements], np.int64)],
+    )
+
+
+def root() -> bytes:
+    """x FP32 [n, 2] -> y, its square root: NaN where x is below zero."""
+    shape = ("n", 2)
+    return one_node("Sqrt", [tensor("x", "FP32", shape)], tensor("y", "FP32", shape))

@@ -9,7 +9,7 @@ from fakes import POISON, BrokenExecutor, FakeExecutor, PuppetExecutor, WrongRow
 from virtual_time import turns, virtual
 
 from headrace import cell
-from headrace.errors import BadRequest, ExecutorFailed
+from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, QueueFull
 
 
 @pytest.mark.parametrize("error", [BadRequest("not so"), ExecutorFailed("poison")])
@@ -28,14 +28,102 @@ async def test_only_those_that_fail_alone_see_the_error(error):
         assert batcher.counters.cells[cell.BATCHES] == 3, "runs that failed are no batches"
 
 
-@pytest.mark.parametrize("requests", [1, 2, 5, 8])
 @virtual
-async def test_a_batch_of_which_nothing_works_runs_less_than_twice_per_request(requests):
+async def test_a_broken_model_soon_costs_a_run_for_each_request_and_one_for_the_batch():
+    async with batching(FakeExecutor(), max_batch_rows=64) as batcher:
+        runs = []
+        for _ in range(3):
+            entries = [batcher.ask([POISON]) for _ in range(64)]
+            await turns(400)
+            assert all(isinstance(entry.outcome, ExecutorFailed) for entry in entries)
+            runs.append(len(batcher.executor.seen))
+            batcher.executor.seen.clear()
+        assert runs[0] <= 1 + 64 + 3 * 6
+        assert runs[1:] == [65, 65]
+
+
+@virtual
+async def test_what_waits_behind_a_failed_batch_stays_behind_it_and_does_not_join_it():
+    async with batching(PuppetExecutor(), max_batch_rows=4) as batcher:
+        first = [batcher.ask([value]) for value in (1, POISON)]
+        await turns()
+        later = batcher.ask([3])
+        batcher.executor.finish(9)
+        await turns(30)
+        assert [x.tolist() for _, x in batcher.executor.seen] == [[1, POISON], [1], [POISON], [3]]
+        assert first[0].is_right([1])
+        assert later.is_right([3])
+
+
+@virtual
+async def test_parts_of_a_failed_batch_need_not_wait_for_company_again():
+    async with batching(FakeExecutor(), max_batch_rows=2, delay_s=100) as batcher:
+        innocent, _ = batcher.ask([1]), batcher.ask([POISON])
+        await turns(20)
+        assert innocent.is_right([1])
+
+
+@virtual
+async def test_other_shapes_have_their_turn_between_the_parts_of_a_failed_batch():
+    async with batching(FakeExecutor(seconds=1), max_batch_rows=8) as batcher:
+        sick = [batcher.ask([POISON], key="sick") for _ in range(8)]
+        await asyncio.sleep(0.5)
+        well = [batcher.ask([1, 2, 3, 4, 5, 6, 7], key="well") for _ in range(3)]
+        await asyncio.sleep(6.6)
+        assert all(entry.is_right([1, 2, 3, 4, 5, 6, 7]) for entry in well), "every second run is theirs"
+        assert sum(not entry.deliveries for entry in sick) >= 6
+        await asyncio.sleep(30)
+        assert all(isinstance(entry.outcome, ExecutorFailed) for entry in sick)
+
+
+@virtual
+async def test_free_slots_help_with_the_parts_of_a_failed_batch():
+    async with batching(FakeExecutor(slots=4, seconds=1), max_batch_rows=4) as batcher:
+        entries = [batcher.ask([value]) for value in (1, 2, POISON, 4)]
+        await asyncio.sleep(3.5)
+        assert batcher.executor.starts == [0, 1, 1, 2, 2]
+        assert [entry.deliveries != [] for entry in entries] == [True] * 4
+
+
+@virtual
+async def test_what_runs_again_has_its_place_in_the_queue_again():
+    async with batching(PuppetExecutor(), max_queue_rows=6) as batcher:
+        entries = [batcher.ask([value, value]) for value in (1, POISON, 3)]
+        await turns()
+        assert batcher.queue_rows == 0
+        batcher.executor.finish()
+        await turns()
+        assert batcher.executor.batches == [6, 4]
+        assert batcher.queue_rows == 2
+        with pytest.raises(QueueFull, match="2 rows wait and at most 6 may"):
+            batcher.ask([5] * 5)
+        batcher.cancel(entries[2])
+        assert batcher.queue_rows == 0
+        batcher.executor.finish(9)
+        await turns(20)
+        assert batcher.executor.batches == [6, 4, 2, 2]
+        assert entries[0].is_right([1, 1])
+
+
+@virtual
+async def test_who_runs_out_of_time_between_two_runs_is_told_so_and_not_run_again():
+    async with batching(FakeExecutor(seconds=1)) as batcher:
+        poison, late = batcher.ask([POISON]), batcher.ask([2], timeout_s=1.5)
+        await asyncio.sleep(10)
+        assert isinstance(late.outcome, DeadlineExceeded)
+        assert isinstance(poison.outcome, ExecutorFailed)
+        assert batcher.executor.batches == [2, 1]
+
+
+@virtual
+async def test_nan_is_the_answer_of_the_request_that_caused_it_and_of_no_other():
     async with batching(FakeExecutor()) as batcher:
-        entries = [batcher.ask([POISON]) for _ in range(requests)]
-        await turns(100)
-        assert all(isinstance(entry.outcome, ExecutorFailed) for entry in entries)
-        assert len(batcher.executor.seen) == 2 * requests - 1
+        entries = [batcher.ask([value]) for value in (1, np.nan, np.inf, 4)]
+        await turns()
+        assert batcher.executor.batches == [4], "not a failure"
+        assert [float(entry.outcome["y"][0]) for entry in entries[::3]] == [2, 8]
+        assert np.isnan(entries[1].outcome["y"]).all()
+        assert np.isinf(entries[2].outcome["y"]).all()
 
 
 @virtual
@@ -111,9 +199,14 @@ async def test_a_bug_that_hits_once_costs_a_run_and_no_answer():
         assert all(entry.is_right([value]) for value, entry in enumerate(entries))
 
 
+class Unheard(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("bug", [asyncio.CancelledError(), SystemExit(3), StopIteration(), Unheard("of")], ids=repr)
 @virtual
-async def test_an_executor_that_gives_up_a_run_does_not_stop_the_slot():
-    async with batching(BrokenExecutor(times=1, bug=asyncio.CancelledError())) as batcher:
+async def test_an_executor_that_gives_up_a_run_does_not_stop_the_slot(bug):
+    async with batching(BrokenExecutor(times=1, bug=bug)) as batcher:
         entry = batcher.ask([1])
         await turns()
         assert isinstance(entry.outcome, ExecutorFailed)

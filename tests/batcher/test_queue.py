@@ -1,5 +1,6 @@
 from batcher_fakes import Asked
 
+from batcher.blame import Blame
 from batcher.decide import Waiting
 from batcher.queue import RowQueue
 
@@ -50,6 +51,40 @@ def test_a_group_that_had_its_turn_goes_to_the_end_of_the_line():
         order.append(groups[0][0])
         queue.take(groups[0][0], 1)
     assert order == ["a", "b", "c", "a", "b"]
+
+
+def test_a_failed_batch_comes_back_in_front_of_the_later_and_behind_the_earlier():
+    entries = [Asked([number], float(number)) for number in range(6)]
+    queue = filled(*entries)
+    first, second = queue.take((), 2), queue.take((), 2)
+    assert queue.rows == 2
+    queue.put_back(first)
+    queue.put_back(second)
+    assert queue.rows == 6
+    assert list(queue.groups()) == [((), Waiting(6, 0.0))]
+    assert queue.take((), 8) == entries
+
+
+def test_a_failed_batch_comes_back_though_its_group_is_gone_and_waits_for_the_others_turn():
+    failed, other = Asked([1], 0.0, "a"), Asked([2], 1.0, "b")
+    queue = filled(failed, other)
+    assert queue.take("a", 8) == [failed]
+    queue.put_back([failed])
+    assert [key for key, _ in queue.groups()] == ["b", "a"]
+
+
+def test_a_part_of_a_failed_batch_is_taken_by_itself():
+    entries = [Asked([number], float(number)) for number in range(5)]
+    queue = filled(*entries)
+    parts = Blame().parts(queue.take((), 4))
+    assert not queue.runs_again(())
+    for part in reversed(parts):
+        queue.put_back(part)
+    assert queue.runs_again(())
+    give_up(queue, entries[2])
+    assert queue.take((), 1) == entries[:1], "above the limit in rows it is cut as any other"
+    assert [queue.take((), 8) for _ in range(3)] == [[entries[1]], [entries[3]], [entries[4]]]
+    assert queue.rows == 0
 
 
 def test_who_gave_up_counts_no_more_and_is_not_taken():

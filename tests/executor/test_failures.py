@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from executor.failures import load_failed, readable, run_failed
-from headrace.errors import BadRequest, ExecutorFailed
+from headrace.errors import BadRequest, ExecutorFailed, OutOfMemory
 from headrace.models import ModelId
 
 NODE = "Non-zero status code returned while running {} node. Name:'{}' Status Message: "
@@ -19,6 +19,10 @@ ALLOCATE = (
     "[ONNXRuntimeError] : 1 : FAIL : " + NODE.format("ConstantOfShape", "") + "/onnxruntime_src/onnxruntime/core/"
     "framework/bfc_arena.cc:360 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) "
     "Failed to allocate memory for requested buffer of size 4398046511104\n"
+)
+SMALL_ARENA = (
+    "[ONNXRuntimeError] : 1 : FAIL : " + NODE.format("Conv", "") + "/onnxruntime_src/onnxruntime/core/framework/"
+    "bfc_arena.cc:402 AllocateRawInternal Available memory of 19968 is smaller than requested bytes of 1572864"
 )
 GATHER = (
     "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : " + NODE.format("Gather", "") + "indices element out of data bounds, "
@@ -68,7 +72,16 @@ def test_sentences_lose_codes_paths_and_signatures(said, expected):
         (RuntimeError(RANK), BadRequest),
         (RuntimeError(RESHAPE), BadRequest),  # FAIL, but a node refused this request's shapes
         (RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : " + NODE.format("Cast", "") + "stod"), BadRequest),
-        (RuntimeError(ALLOCATE), ExecutorFailed),
+        (RuntimeError(ALLOCATE), OutOfMemory),
+        (RuntimeError(SMALL_ARENA), OutOfMemory),
+        (RuntimeError("[ONNXRuntimeError] : 1 : FAIL : CUDA failure 2: out of memory ; GPU=0"), OutOfMemory),
+        (RuntimeError("[ONNXRuntimeError] : 1 : FAIL : CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED"), OutOfMemory),
+        (RuntimeError(NODE.format("Conv", "") + "CUDNN_STATUS_ALLOC_FAILED"), OutOfMemory),
+        (
+            RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : " + NODE.format("Loop", "") + "std::bad_alloc"),
+            OutOfMemory,
+        ),
+        (RuntimeError("[ONNXRuntimeError] : 1 : FAIL : CUDA_ERROR_OUT_OF_MEMORY"), OutOfMemory),
         (
             RuntimeError("[ONNXRuntimeError] : 1 : FAIL : " + NODE.format("Conv", "") + "CUDNN failure 8"),
             ExecutorFailed,
@@ -77,7 +90,7 @@ def test_sentences_lose_codes_paths_and_signatures(said, expected):
         (RuntimeError("[ONNXRuntimeError] : 1 : FAIL : something else"), ExecutorFailed),
         (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), BadRequest),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), ExecutorFailed),
-        (MemoryError(), ExecutorFailed),
+        (MemoryError(), OutOfMemory),
     ],
 )
 def test_the_request_is_to_blame_only_for_its_values(error, kind):

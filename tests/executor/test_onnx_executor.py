@@ -216,3 +216,33 @@ def test_closing_waits_for_a_cancelled_run_and_lets_the_session_go(runner):
     run(scenario())
     assert finished == [(2, 8)]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("run m/1")]
+
+
+@pytest.mark.parametrize("known", [[], [(8, LOOP_BUDGET_S / 2)]], ids=["thread", "loop"])
+def test_a_run_on_a_closed_executor_fails_at_once(runner, known):
+    async def scenario():
+        executor = OnnxExecutor(ID, [where], known)
+        await executor.close()
+        with pytest.raises(ExecutorFailed, match="model m/1 failed to run: its executor is closed"):
+            await executor.run(X)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("known", [[], [(8, LOOP_BUDGET_S / 2)]], ids=["thread", "loop"])
+@pytest.mark.parametrize("raised", [SystemExit(3), StopIteration(), MemoryError(), ZeroDivisionError()], ids=repr)
+def test_whatever_a_run_raises_its_session_is_free_again(raised, known):
+    def rude(inputs):
+        if inputs["x"][0, 0] < 0:
+            raise raised
+        return where(inputs)
+
+    async def scenario():
+        executor = OnnxExecutor(ID, [rude], known)
+        for _ in range(3):
+            with pytest.raises((type(raised), RuntimeError, ExecutorFailed)):
+                await executor.run({"x": -X["x"]})
+        assert "thread" in await executor.run(X)
+        await executor.close()
+
+    run(scenario())

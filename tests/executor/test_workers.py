@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -115,3 +117,51 @@ def test_a_result_for_a_closed_loop_is_dropped():
     run(scenario())
     go.set()
     workers.close()
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(5), MemoryError()]
+)
+def test_whatever_a_call_raises_is_heard_of_and_the_thread_goes_on(raised):
+    def function(argument):
+        if argument == "bad":
+            raise raised
+        return threading.current_thread().name
+
+    async def scenario():
+        workers = Workers(function, 1, "w")
+        (heard,) = await asyncio.gather(workers.call("bad"), return_exceptions=True)
+        assert heard is raised or "StopIteration(5)" in str(heard)
+        assert await workers.call("good") == "w 0"
+        workers.close()
+
+    run(scenario())
+
+
+def test_without_a_thread_to_be_had_calls_fail_or_wait_for_those_that_there_are():
+    script = """
+import asyncio, resource, threading
+from executor.workers import Workers
+
+def allow(more):
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, hard))
+
+async def scenario():
+    none, some = Workers(lambda x: x, 2, "none"), Workers(lambda x: x, 50, "some")
+    allow(1 << 20)
+    try:
+        await none.call(1)
+    except RuntimeError as error:
+        print(error)
+    allow(30 << 20)  # a few stacks of 8 MB
+    print(await asyncio.gather(*map(some.call, range(9))) == list(range(9)), 0 < threading.active_count() - 1 < 9)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    print(await none.call(2), await some.call(3), threading.active_count() - 1)
+
+threading.stack_size(8 << 20)
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+asyncio.run(scenario())
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert said.stdout.splitlines() == ["can't start new thread", "True True", "2 3 52"], said.stderr

@@ -17,6 +17,7 @@ TABLE = {
     errors.DeadlineExceeded: (504, grpc.StatusCode.DEADLINE_EXCEEDED),
     errors.Cancelled: (499, grpc.StatusCode.CANCELLED),
     errors.ExecutorFailed: (500, grpc.StatusCode.INTERNAL),
+    errors.OutOfMemory: (503, grpc.StatusCode.RESOURCE_EXHAUSTED),
     errors.LoadFailed: (400, grpc.StatusCode.INVALID_ARGUMENT),
     errors.RepositoryError: (400, grpc.StatusCode.INVALID_ARGUMENT),
 }
