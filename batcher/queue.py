@@ -43,7 +43,7 @@ class RowQueue:
         key = entries[0].key
         group = self._groups.setdefault(key, deque())
         older: deque[Entry] = deque()  # another slot's batch may have failed before
-        while group and group[0].arrived < entries[0].arrived:
+        while group and group[0].arrived < entries[-1].arrived:
             older.appendleft(group.popleft())
         group.extendleft(reversed(entries))
         group.extendleft(older)

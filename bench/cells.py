@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -80,7 +81,7 @@ def _power(rows):
 
 
 def _between(points, rows):
-    for (low, below), (high, above) in zip(points, points[1:], strict=False):
+    for (low, below), (high, above) in pairwise(points):
         if low <= rows <= high:
             return below + (above - below) * (rows - low) / (high - low)
     return points[-1][1] * rows / points[-1][0] if rows > points[-1][0] else points[0][1]
