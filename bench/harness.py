@@ -19,12 +19,16 @@ HERE = Path(__file__).parent
 SERVER_CORE, LOAD_CORE = "0", "1"
 
 
-def options(doc, rounds, seconds):
+def parser(doc, rounds, seconds):
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--seconds", type=int, default=seconds, help="per cell")
+    parser.add_argument("--seconds", type=type(seconds), default=seconds, help="per cell")
     parser.add_argument("--no-results", action="store_true", help="print only")
-    return parser.parse_args()
+    return parser
+
+
+def options(doc, rounds, seconds):
+    return parser(doc, rounds, seconds).parse_args()
 
 
 def need(*tools):
@@ -100,11 +104,41 @@ def wrk_script(path, body, headers):
     return path
 
 
+def compact(document):
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def binary_request(x, datatype):
+    """(body, headers) of an infer request that sends `x` as a binary tensor and wants one back."""
+    tensor = {"name": "x", "datatype": datatype, "shape": x.shape, "parameters": {"binary_data_size": x.nbytes}}
+    head = compact({"inputs": [tensor], "parameters": {"binary_data_output": True}})
+    headers = {"content-type": "application/octet-stream", "inference-header-content-length": len(head)}
+    return head + x.tobytes(), headers
+
+
 def infer(http_port, model, body):
     """The first output's data of one JSON request."""
     url = f"http://127.0.0.1:{http_port}/v2/models/{model}/infer"
     with urllib.request.urlopen(urllib.request.Request(url, body, {"content-type": "application/json"})) as answer:
         return json.load(answer)["outputs"][0]["data"]
+
+
+def open_session(file, threads=1):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(file, options)
+
+
+def check(http_port, model, x, datatype, file):
+    """The answer under test is the model's own."""
+    import numpy as np
+
+    tensor = {"name": "x", "datatype": datatype, "shape": x.shape, "data": x.ravel().tolist()}
+    found = infer(http_port, model, compact({"inputs": [tensor]}))
+    expected = open_session(str(file)).run(None, {"x": x})[0][0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def report(name, rounds, ratios, given):
@@ -119,6 +153,18 @@ def report(name, rounds, ratios, given):
         print(f"{what:50} median {median:8.2f}   {low:8.2f} .. {high:.2f}")
     if given.no_results:
         return
+    keep(
+        HERE / "results" / f"{name}.json",
+        {
+            "seconds per cell": given.seconds,
+            "median, least, most": found,
+            "rounds": [{cell: round(value, 2) for cell, value in each.items()} for each in rounds],
+        },
+    )
+
+
+def keep(path, found):
+    """Write what was found, with when, of which commit and on what machine."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     document = {
@@ -130,8 +176,5 @@ def report(name, rounds, ratios, given):
             "kernel": platform.release(),
             "python": platform.python_version(),
         },
-        "seconds per cell": given.seconds,
-        "median, least, most": found,
-        "rounds": [{cell: round(value, 2) for cell, value in each.items()} for each in rounds],
     }
-    (HERE / "results" / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    path.write_text(json.dumps(document | found, indent=1) + "\n")
