@@ -39,10 +39,7 @@ def measure(folder, given):
     for name, (make, x, datatype) in MODELS.items():
         file = repository / name / "1" / "model.onnx"
         make(file)
-        tensor = {"name": "x", "datatype": datatype, "shape": x.shape, "parameters": {"binary_data_size": x.nbytes}}
-        head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-        headers = {"content-type": "application/octet-stream", "inference-header-content-length": len(head)}
-        script = harness.wrk_script(folder / f"{name}.lua", head + x.tobytes(), headers)
+        script = harness.wrk_script(folder / f"{name}.lua", *harness.binary_request(x, datatype))
         cells |= {
             f"{name} alone": lambda name=name, file=file: max(reference(name, file, given.seconds).values()),
             f"{name} served": lambda name=name, script=script: harness.wrk(
@@ -52,7 +49,7 @@ def measure(folder, given):
     with harness.running(harness.serve(repository, HTTP, GRPC)):
         harness.wait_until_ready(HTTP)
         for name, (_, x, datatype) in MODELS.items():
-            check(name, x, datatype, repository / name / "1" / "model.onnx")
+            harness.check(HTTP, name, x, datatype, repository / name / "1" / "model.onnx")
         for cell in cells.values():
             cell()  # warm up
         rounds = [{name: cell() for name, cell in cells.items()} for _ in range(given.rounds)]
@@ -73,7 +70,7 @@ def reference(name, file, seconds):
 
 
 def alone(name, file, seconds):
-    session = open_session(file)
+    session = harness.open_session(file)
     found = {}
     for rows in BATCHES:
         x = np.repeat(MODELS[name][1], rows, axis=0)
@@ -84,22 +81,6 @@ def alone(name, file, seconds):
             runs += 1
         found[rows] = rows * runs / took
     return found
-
-
-def open_session(file):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(file, options)
-
-
-def check(name, x, datatype, file):
-    """The answer under test is the model's own."""
-    tensor = {"name": "x", "datatype": datatype, "shape": x.shape, "data": x.ravel().tolist()}
-    found = harness.infer(HTTP, name, json.dumps({"inputs": [tensor]}).encode())
-    expected = open_session(str(file)).run(None, {"x": x})[0][0]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Front ends against empty echoes, interleaved, server on one core and load generator on another. See README.md."""
 
-import json
 import re
 import subprocess
 import tempfile
@@ -49,12 +48,9 @@ def measure(folder, given):
     models.mlp(model, 64, 64, 8)
     x = np.random.default_rng(1).random((1, 64), np.float32)
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 64]}
-    plain = compact({"inputs": [tensor | {"data": x.ravel().tolist()}]})
-    sizes = {"parameters": {"binary_data_size": 256}}
-    head = compact({"inputs": [tensor | sizes], "parameters": {"binary_data_output": True}})
+    plain = harness.compact({"inputs": [tensor | {"data": x.ravel().tolist()}]})
     json_script = harness.wrk_script(folder / "json.lua", plain, {"content-type": "application/json"})
-    binary_headers = {"content-type": "application/octet-stream", "inference-header-content-length": len(head)}
-    binary_script = harness.wrk_script(folder / "binary.lua", head + x.tobytes(), binary_headers)
+    binary_script = harness.wrk_script(folder / "binary.lua", *harness.binary_request(x, "FP32"))
     message = pb.ModelInferRequest(model_name="tiny", raw_input_contents=[x.tobytes()])
     message.inputs.add(name="x", datatype="FP32", shape=[1, 64])
     data = message.SerializeToString()
@@ -64,7 +60,7 @@ def measure(folder, given):
     server = harness.serve(folder / "models", HTTP, GRPC)
     with harness.running([echoes, "http", str(ECHO_HTTP)], [echoes, "grpc", str(ECHO_GRPC)], server):
         harness.wait_until_ready(HTTP)
-        check(plain, x, model)
+        harness.check(HTTP, "tiny", x, "FP32", model)
         echo = f"http://127.0.0.1:{ECHO_HTTP}/"
         cells = {
             "echo": lambda: harness.wrk(echo, json_script, 32, given.seconds)[0],
@@ -86,18 +82,6 @@ def measure(folder, given):
         "lone p50 - echo's, us (bar 40)": lambda r: r["lone json p50 us"] - r["lone echo p50 us"],
     }
     harness.report("frontend", rounds, ratios, given)
-
-
-def compact(document):
-    return json.dumps(document, separators=(",", ":")).encode()
-
-
-def check(plain, x, model):
-    """The answer under test is the model's own."""
-    import onnxruntime
-
-    expected = onnxruntime.InferenceSession(str(model)).run(None, {"x": x})[0][0]
-    np.testing.assert_allclose(harness.infer(HTTP, "tiny", plain), expected, rtol=1e-5)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,11 @@ class Graph:
         self._rng = np.random.default_rng(seed)
         self._nodes, self._weights = [], []
 
+    def normal(self, *shape):
+        return self._rng.standard_normal(shape).astype("f4")
+
     def weight(self, *shape):
-        return self.constant((self._rng.standard_normal(shape) / np.sqrt(shape[0])).astype("f4"))
+        return self.constant(self.normal(*shape) / np.sqrt(shape[0], dtype="f4"))
 
     def constant(self, array):
         name = f"w{len(self._weights)}"
@@ -49,11 +52,11 @@ def mlp(path, *widths):
     graph.save(path, floats("x", "batch", widths[0]), floats("y", "batch", widths[-1]))
 
 
-def encoder(path, width=256, layers=2, heads=4, vocabulary=1000):
-    """A small transformer over TOKENS tokens: x INT64 [batch, TOKENS] -> y FP32 [batch, 8]."""
+def encoder(path, width=256, layers=2, heads=4, vocabulary=1000, tokens=TOKENS):
+    """A small transformer: x INT64 [batch, tokens] -> y FP32 [batch, 8]. A name for `tokens` leaves the length free."""
     graph = Graph()
-    heads_of = graph.constant(np.array([0, TOKENS, heads, width // heads]))
-    joined = graph.constant(np.array([0, TOKENS, width]))
+    heads_of = graph.constant(np.array([0, 0, heads, width // heads]))  # 0: as it comes
+    joined = graph.constant(np.array([0, 0, width]))
     scale = graph.constant(np.float32((width // heads) ** -0.5))
     ones, zeros = graph.constant(np.ones(width, "f4")), graph.constant(np.zeros(width, "f4"))
 
@@ -74,5 +77,25 @@ def encoder(path, width=256, layers=2, heads=4, vocabulary=1000):
         at = norm(graph.node("Add", at, graph.node("MatMul", wide, graph.weight(4 * width, width))))
     mean = graph.node("ReduceMean", at, axes=[1], keepdims=0)
     graph.node("MatMul", mean, graph.weight(width, 8), output="y")
-    x = helper.make_tensor_value_info("x", TensorProto.INT64, ["batch", TOKENS])
+    x = helper.make_tensor_value_info("x", TensorProto.INT64, ["batch", tokens])
     graph.save(path, x, floats("y", "batch", 8))
+
+
+def convolutions(path, *widths):
+    """Residual blocks of these widths, each at half the side of the one before, for images: x FP32 [batch, 3, 32, 32]
+    -> y FP32 [batch, 10]."""
+    graph = Graph()
+
+    def convolve(at, given, made, side=3, stride=1):
+        filters = graph.constant(graph.normal(made, given, side, side) / np.sqrt(given * side * side, dtype="f4"))
+        return graph.node("Conv", at, filters, pads=[side // 2] * 4, strides=[stride] * 2)
+
+    at, given = graph.node("Relu", convolve("x", 3, widths[0])), widths[0]
+    for index, width in enumerate(widths):
+        stride = 2 if index else 1
+        inner = convolve(graph.node("Relu", convolve(at, given, width, stride=stride)), width, width)
+        at = graph.node("Relu", graph.node("Add", inner, convolve(at, given, width, side=1, stride=stride)))
+        given = width
+    pooled = graph.node("Flatten", graph.node("GlobalAveragePool", at))
+    graph.node("MatMul", pooled, graph.weight(given, 10), output="y")
+    graph.save(path, floats("x", "batch", 3, 32, 32), floats("y", "batch", 10))

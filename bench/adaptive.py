@@ -1,0 +1,243 @@
+"""The default configuration against fixed settings of the same server, in closed and open loops of four models.
+
+One server has every setting as a model of its own, so that which setting is measured is a matter of the URL. First the
+whole grid is visited once per cell; then, per cell, the default and the best of the grid in ABBA order. An open loop's
+rate is a share of the most answers/s that any setting gave in a closed loop. Writes `results/adaptive.json`.
+"""
+
+import gc
+import itertools
+import math
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import compare
+import harness
+import load
+import neighbours
+import numpy as np
+import uvloop
+import yaml
+from workloads import WORKLOADS
+
+from headrace.config import BatchingLimits
+
+HTTP, GRPC = 9103, 9104
+CONNECTIONS = (1, 4, 16, 64)
+SHARES = (0.2, 0.5, 0.8)
+WARM_UP_S = 0.2
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model under one load: `connections` in a closed loop, or a `share` of the capacity in an open one."""
+
+    model: str
+    connections: int | None = None
+    share: float | None = None
+
+    def __str__(self):
+        return f"{self.model} " + (f"x {self.connections}" if self.connections else f"{self.share:.0%}")
+
+    @property
+    def metric(self):
+        if self.connections:
+            return compare.THROUGHPUT
+        return compare.P99_BAR if self.share == 0.5 else compare.P99
+
+
+def main():
+    given = options()
+    os.sched_setaffinity(0, {int(harness.LOAD_CORE)})
+    started, quiet = time.monotonic(), neighbours.Neighbours(given.patience)
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder) / "models"
+        settings = grid(given)
+        for model in given.models:
+            make_model(repository, model, settings)
+        server = [*harness.serve(repository, HTTP, GRPC), "--keep-alive-s", "3600"]
+        with harness.running(server):
+            harness.wait_until_ready(HTTP, 180)
+            for model in given.models:
+                x = WORKLOADS[model].requests()[0]
+                harness.check(HTTP, model, x, WORKLOADS[model].datatype, repository / model / "1" / "model.onnx")
+            gc.disable()  # a collection here would be the server's p99
+            capacity, first, visits = uvloop.run(measure(given, list(settings), quiet))
+    findings = [judge(cell, visits[cell]) for cell in visits]
+    show(findings, capacity, given, time.monotonic() - started)
+    if not given.no_results:
+        keep(findings, capacity, first, settings, given, quiet)
+
+
+def options():
+    parser = harness.parser(__doc__, rounds=3, seconds=1.0)
+    parser.add_argument("--models", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--delays", nargs="+", type=float, default=[0, 1, 5], help="max_queue_delay_ms of the grid")
+    parser.add_argument("--rows", nargs="+", type=int, default=[1, 8, 64], help="max_batch_rows of the grid")
+    parser.add_argument("--instances", nargs="+", type=int, default=[1, 2], help="instances.count of the grid")
+    parser.add_argument("--finalists", type=int, default=3, help="fixed settings of a cell in the interleaved rounds")
+    parser.add_argument("--also", nargs="*", default=["T0-B64-K1"], help="fixed settings that are always among them")
+    parser.add_argument("--quick", action="store_true", help="two minutes: a small grid, short visits, one round")
+    neighbours.option(parser)
+    given = parser.parse_args()
+    if given.quick:
+        given.rounds, given.seconds, given.finalists = 1, 0.4, 1
+        given.delays, given.rows, given.instances, given.no_results = [0, 1], [64], [1], True
+    return given
+
+
+def grid(given):
+    """name -> `config.yaml`. A batch of one row waits for nobody, so there one delay is enough."""
+    fixed = {"controller": "timer"} if "controller" in BatchingLimits.model_fields else {}
+    settings = {DEFAULT: None}
+    for delay, rows, count in itertools.product(given.delays, given.rows, given.instances):
+        if rows > 1 or delay == given.delays[0]:
+            batching = fixed | {"max_queue_delay_ms": delay, "max_batch_rows": rows}
+            settings[f"T{delay:g}-B{rows}-K{count}"] = {"batching": batching, "instances": {"count": count}}
+    return settings
+
+
+def served_as(model, setting):
+    return model if setting == DEFAULT else f"{model}-{setting}"
+
+
+def make_model(repository, model, settings):
+    made = repository / model / "1" / "model.onnx"
+    WORKLOADS[model].make(made)
+    for setting, config in settings.items():
+        if config:
+            file = repository / served_as(model, setting) / "1" / "model.onnx"
+            file.parent.mkdir(parents=True)
+            file.hardlink_to(made)
+            (file.parents[1] / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+async def measure(given, settings, quiet):
+    """(model -> capacity, cell -> setting -> the grid's visit, cell -> setting -> visits of the finalists)."""
+    client = load.Client(HTTP)
+    capacity = {}
+
+    async def visit(cell, setting, seconds, seed):
+        requests = requests_to(served_as(cell.model, setting), WORKLOADS[cell.model])
+        for _ in quiet.again():
+            if cell.connections:
+                seen = await client.closed(requests, cell.connections, WARM_UP_S, seconds)
+            else:
+                rate = cell.share * capacity[cell.model]
+                seen = await client.open(requests, rate, WARM_UP_S, seconds, seed)
+        return seen
+
+    async def whole_grid(cells):
+        for cell in cells:
+            first[cell] = {setting: [await visit(cell, setting, given.seconds / 2, 0)] for setting in settings}
+
+    first = {}
+    for model in given.models:
+        closed = [Cell(model, connections=count) for count in CONNECTIONS]
+        await whole_grid(closed)
+        capacity[model] = max(each.throughput for cell in closed for (each,) in first[cell].values())
+        await whole_grid([Cell(model, share=share) for share in SHARES])
+        print(f"{model}: the grid is visited, {quiet}", flush=True)
+    visits = {cell: {setting: [] for setting in finalists(cell, first[cell], given)} for cell in first}
+    for number in range(given.rounds):
+        for cell, by_setting in visits.items():
+            for setting in [*by_setting, *reversed(by_setting)]:
+                seed = [number, len(by_setting[setting])]  # the same arrivals for all
+                by_setting[setting].append(await visit(cell, setting, given.seconds, seed))
+        print(f"round {number + 1} of {given.rounds} is done, {quiet}", flush=True)
+    return capacity, first, visits
+
+
+def requests_to(name, work):
+    return [load.http_request(name, *harness.binary_request(x, work.datatype)) for x in work.requests()]
+
+
+def finalists(cell, by_setting, given):
+    """The default, the best others of one visit each, and those that are always among them."""
+    values = {setting: [value(cell, seen)] for setting, (seen,) in by_setting.items() if setting != DEFAULT}
+    also = [setting for setting in given.also if setting in values]
+    return list(dict.fromkeys([DEFAULT, *cell.metric.rank(values)[: given.finalists], *also]))
+
+
+def value(cell, seen):
+    return seen.throughput if cell.connections else float(np.quantile(seen.latencies, 0.99, method="nearest")) * 1e3
+
+
+def judge(cell, by_setting):
+    values = {setting: [value(cell, seen) for seen in visits] for setting, visits in by_setting.items()}
+    default = values[DEFAULT]
+    best = cell.metric.rank({setting: each for setting, each in values.items() if setting != DEFAULT})[0]
+    ratio, low, high = compare.ratio(default, values[best])
+    visits = by_setting[DEFAULT]
+    return {
+        "cell": str(cell),
+        "metric": cell.metric.name,
+        "default": float(np.median(default)),
+        "best": float(np.median(values[best])),
+        "best setting": best,
+        "default / best": ratio,
+        "95 %": [low, high],
+        "bar": cell.metric.bar,
+        "verdict": cell.metric.verdict(ratio, low, high),
+        "times worse": cell.metric.loss(ratio),
+        "p50 ms of the default": float(np.median(np.concatenate([seen.latencies for seen in visits]))) * 1e3,
+        "client busy": float(np.median([seen.busy for seen in visits])),
+        "client late ms (p99)": float(np.median([seen.late for seen in visits])) * 1e3,
+        "visits": values,
+    }
+
+
+def show(findings, capacity, given, took):
+    print(
+        f"{given.rounds} rounds of 2 visits of {given.seconds:g} s in {took / 60:.1f} min, for the default and the"
+        f" {given.finalists} best of the whole grid in a first visit of {given.seconds / 2:g} s.\n"
+        f"Capacity, answers/s: {', '.join(f'{model} {rate:,.0f}' for model, rate in capacity.items())}\n\n"
+        f"{'cell':14} {'':10} {'default':>10} {'best fixed':>10} {'':12} default / best      95 %       bar"
+    )
+    for each in findings:
+        low, high = each["95 %"]
+        print(
+            f"{each['cell']:14} {each['metric']:10} {each['default']:10.5g} {each['best']:10.5g}"
+            f" {each['best setting']:12} {each['default / best']:10.3f}   {low:7.3f} .. {high:<7.3f} {each['verdict']}"
+        )
+    print("\nworst:")
+    for each in sorted(findings, key=lambda each: each["times worse"], reverse=True)[:6]:
+        print(
+            f"{each['cell']:14} {each['metric']:10} {each['times worse']:.2f} times worse than {each['best setting']}"
+        )
+
+
+def keep(findings, capacity, first, settings, given, quiet):
+    grid_values = {
+        str(cell): {setting: value(cell, seen) for setting, (seen,) in by_setting.items()}
+        for cell, by_setting in first.items()
+    }
+    document = {
+        "seconds per visit": given.seconds,
+        "rounds": given.rounds,
+        "visits": {"all": quiet.measured, "disturbed by others on the machine": quiet.disturbed},
+        "capacity": capacity,
+        "settings": settings,
+        "cells": findings,
+        "grid, one visit": grid_values,
+    }
+    harness.keep(harness.HERE / "results" / "adaptive.json", rounded(document))
+
+
+def rounded(found):
+    """Four digits, and null for what has no end."""
+    if isinstance(found, dict):
+        return {key: rounded(each) for key, each in found.items()}
+    if isinstance(found, list):
+        return [rounded(each) for each in found]
+    if isinstance(found, float):
+        return float(f"{found:.4g}") if math.isfinite(found) else None
+    return found
+
+
+if __name__ == "__main__":
+    main()
