@@ -21,8 +21,8 @@ def sizes(seconds: Sequence[float], most_rows: int, round_down: float, backlog: 
     """`sizes[n]`: rows to take if n wait. From n = 0, which takes none.
 
     All up to `most_rows`, but a smaller batch whose rate (rows per second) is higher by more than 1/`round_down` is
-    preferred; 0 never prefers one. If more than `backlog` times `most_rows` wait and larger batches serve at a rate that is
-    higher by more than `GROWTH`, the best size up to the `backlog`th part of those who wait.
+    preferred; 0 never prefers one. If more than `backlog` times `most_rows` wait, and larger batches serve at
+    a rate that is higher by more than `GROWTH`, the best size up to the `backlog`th part of those who wait.
     """
     taken = [0]
     best, best_rate = 1, 0.0

@@ -27,7 +27,7 @@ CYCLES = 12
 DIFFERENT = 1.3
 BACKLOG = 4
 SILENCE = 5.0
-"""Mean gaps between requests of the open load without a request: then it is not the load any more that the plan is for."""
+"""Mean gaps between requests of the open load without a request: then the plan is for another load."""
 FEWEST = 24
 """Requests that there must be to learn anything from them."""
 

@@ -1,9 +1,8 @@
 """Random (load, model, executor) cells for `bench/regret.py`: any number of them, from a seed.
 
 A model is a curve: affine, flat then linear, stepped (padded sizes), with a ceiling past which the rate falls, or
-measured (bench/curves.json). An executor has `slots` and a device that really runs some of them side by side. A load
-is open (Poisson, bursts, on and off, sinusoid, step) at a share of the capacity, or closed with think times. Times scale
-with the model, so that a cell is about proportions; what the fixed settings' milliseconds mean differs from cell to cell.
+measured (bench/curves.json). An executor has `slots` and a device that really runs some of them side by side. A load is
+open (Poisson, bursts, on and off, sinusoid, step) at a share of the capacity, or closed with think times.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A semi-Markov decision process. States are the rows that wait while the executor is free; actions are to run m of n rows
 now (S(m) seconds, meanwhile a Poisson number arrives) or to wait for the next arrival. The cost rate is the number of
-rows in the system, so by Little's law the least average cost is the arrival rate times the least mean latency. Solved by
-policy iteration (Puterman, Markov Decision Processes, 11.4); states end at `states`, where nothing is accepted any more.
+rows in the system: by Little's law the least average cost is the arrival rate times the least mean latency. Solved by
+policy iteration (Puterman, Markov Decision Processes, 11.4). States end at `states`, where nobody is let in any more.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Is one controller without settings as good as the best fixed setting of each cell? In simulation, thousands of times
-faster than a real server, and with the code that the server runs.
+"""Is one controller without settings as good as the best fixed setting of each cell? In simulation, far faster than
+a real server, and with the code that the server runs.
 
 Regret of a cell = metric / that of the best of all fixed settings (8 delays x 7 sizes x up to 3 batches in flight) - 1,
 for the mean latency of open loads, and for the time per request of closed ones. All policies see the same requests and
-the same noise; the first fifth does not count. The best fixed setting is found in rounds: all of them on an eighth of the
-requests, the better ones on half, the best eight on all. Cells are random: another `--seed` gives others.
+the same noise; the first fifth does not count. The best fixed setting is found in rounds: all of them on an eighth of
+the requests, the better ones on half, the best eight on all. Cells are random: another `--seed` gives others.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def cost(cell, controller, requests):
 def best_of(cell, makers):
     """(cost, maker) of the best of many controllers, in rounds."""
     left = list(makers)
-    for share, keep in ((8, 24), (2, 8), (1, 1)):
-        if len(left) > keep:
+    for share, kept in ((8, 24), (2, 8), (1, 1)):
+        if len(left) > kept:
             timed = [(cost(cell, make(), cell.requests // share), index) for index, make in enumerate(left)]
-            left = [left[index] for _, index in sorted(timed)[:keep]]
+            left = [left[index] for _, index in sorted(timed)[:kept]]
     return cost(cell, left[0](), cell.requests), left[0]
 
 
@@ -114,14 +114,14 @@ def report(rows):
         print(f"{name:32s} {max(regrets):8.1%} {mean:8.2%} {over:9d}")
     bounds = [row["over_optimum"] for row in rows if row["over_optimum"] is not None]
     if bounds:
+        mean = sum(bounds) / len(bounds)
         print(
-            f"over the least mean latency of any policy ({len(bounds)} cells): mean {sum(bounds) / len(bounds):.1%}, most {max(bounds):.1%}"
+            f"over the least mean latency of any policy, {len(bounds)} cells: mean {mean:.1%}, most {max(bounds):.1%}"
         )
     print("\nworst cells of the adaptive one:")
     for row in rows[:12]:
-        print(
-            f"{row['regret']['adaptive']:+7.1%}  {row['best_ms']:9.3f} ms  seed {row['seed']}  {row['cell']}\n          {row['settings']}"
-        )
+        print(f"{row['regret']['adaptive']:+7.1%}  {row['best_ms']:9.3f} ms  seed {row['seed']}  {row['cell']}")
+        print(f"          {row['settings']}")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Gap(Rival):
 
 
 class Aimd(Rival):
-    """Clipper (NSDI 2017, 4.3): the size limit grows by one per batch and shrinks by 10 % after one that took too long."""
+    """Clipper (NSDI 2017, 4.3): the size limit grows by one per batch, and shrinks by 10 % after a slow one."""
 
     def __init__(self, slo_s=0.02, in_flight=1):
         super().__init__(in_flight)
