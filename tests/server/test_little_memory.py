@@ -18,6 +18,7 @@ import numpy as np
 from batcher.batcher import Batcher
 from batcher.decide import Limits
 from batcher.entry import Entry
+from batcher.timer import Timer
 from executor.load import load_model
 from headrace.config import ModelConfig
 from headrace.counters import ModelCounters
@@ -61,7 +62,7 @@ elements = int(sys.argv[2])
 config = ModelConfig.model_validate({"batching": {"max_batch_rows": 64, "enabled": True}, "instances": {"threads": 1}})
 id, counters = ModelId("wide", 1), ModelCounters(64)
 loaded = load_model(id, Path(sys.argv[1]), config, replicas=1, labels={})
-batcher = Batcher(id, loaded.executor, Limits(64, 0.0), 1000, counters)
+batcher = Batcher(id, loaded.executor, Timer(Limits(64, 0.0)), 64, 1000, counters)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 room = 20 * 4 * elements
 resource.setrlimit(resource.RLIMIT_AS, (used + room, resource.RLIM_INFINITY))
