@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
 
+from batcher.account import Accounts
 from batcher.alarm import Alarm
 from batcher.assemble import concat, split
 from batcher.controller import Controller
@@ -60,6 +61,7 @@ class Batcher:
         self._counters = counters
         self._batched = batched
         self._clock = clock
+        self.accounts = Accounts()
         self._queue = RowQueue()
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
@@ -159,6 +161,8 @@ class Batcher:
                     self._counters.cells[cell.QUEUE_ROWS] = queue.rows
                     self._counters.cells[REASON_AT[verdict.reason]] += 1
                     self._count_running(now, +1)
+                    if self.accounts.entries:
+                        self.accounts.closed(batch, verdict.reason, self._running)
                     self.controller.started(now, sum(entry.rows for entry in batch), self._running)
                     if self._sleepers and queue.rows:
                         self._wake()  # what is left may be a batch too
@@ -219,6 +223,9 @@ class Batcher:
             await self._failed(batch, failure)
             del failure  # its traceback holds this frame: together they would keep the batch's tensors
             return 0.0
+        if self.accounts.entries:
+            spans = (assembled - started) / 1e9, (ran - assembled) / 1e9, (done - ran) / 1e9
+            self.accounts.ran(batch, taken, *spans)
         self._deliver(batch, parts)  # before it is counted: somebody waits
         queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)

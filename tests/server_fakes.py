@@ -122,7 +122,15 @@ class Plane:
         executor = self.executors[spec.id] = Held()
         rows = ROWS if metadata.batchable else 1
         counters = self.statistics.open(spec.id, rows)
-        batcher = Batcher(spec.id, executor, Timer(Limits(rows, 0.0), executor.slots), rows, QUEUE_ROWS, counters, batched=metadata.batchable)
+        batcher = Batcher(
+            spec.id,
+            executor,
+            Timer(Limits(rows, 0.0), executor.slots),
+            rows,
+            QUEUE_ROWS,
+            counters,
+            batched=metadata.batchable,
+        )
         batcher.start()
         return Servable(
             metadata=metadata,
