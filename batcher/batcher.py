@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
 from batcher.account import Accounts
 from batcher.alarm import Alarm
@@ -23,6 +24,7 @@ from batcher.assemble import concat, split
 from batcher.controller import Controller
 from batcher.cut import Rejoin
 from batcher.decide import Dispatch
+from batcher.describe import describe
 from batcher.entry import Entry, Outcome
 from batcher.queue import RowQueue
 from headrace import cell
@@ -117,6 +119,10 @@ class Batcher:
         if entry.timer is not None:
             entry.timer.cancel()
         self._leave(entry)
+
+    def describe(self, *, recording: bool = False) -> dict[str, Any]:
+        """What the controller has learnt and does, and why; see `batcher.describe`."""
+        return describe(self.controller, self._clock(), self._queue, self._running, recording=recording)
 
     def _leave(self, entry: Entry) -> None:
         for each in entry.pieces or (entry,):

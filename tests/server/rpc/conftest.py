@@ -12,6 +12,7 @@ import tritonclient.grpc.aio
 
 from batcher.batcher import Batcher
 from batcher.decide import Limits
+from batcher.timer import Timer
 from headrace.config import ModelConfig, SafeReload
 from headrace.datatypes import Datatype
 from headrace.errors import LoadFailed
@@ -139,7 +140,7 @@ class Served:
         executor = self.executors[spec.id] = Mirror()
         rows = 8 if batchable else 1
         counters = self.statistics.open(spec.id, rows)
-        batcher = Batcher(spec.id, executor, Limits(rows, 0.0), 64, counters, batched=batchable)
+        batcher = Batcher(spec.id, executor, Timer(Limits(rows, 0.0)), rows, 64, counters, batched=batchable)
         batcher.start()
         return Servable(
             metadata=metadata,
