@@ -2,12 +2,16 @@
 
 import re
 
+import grpc
 import httpx
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from asking import add
 from live import serving
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
 
 PARTS = ("decode", "queue", "assemble", "run", "split", "turn", "encode")
 BODY = {
@@ -74,3 +78,21 @@ def test_the_batcher_says_what_it_has_learnt_and_why(server):
         assert {"the plan in force", "everything at once"} <= {each["settings"] for each in said["forecasts"]}
         assert len(said["recording"]["thinks_ms"]) >= 30
         assert client.get("/v2/models/nobody/batcher").status_code == 404
+
+
+def test_grpc_has_the_parts_in_the_parameters_and_in_trailing_metadata(server):
+    x = triton_grpc.InferInput("x", [1, 2], "FP32").set_data_from_numpy(np.ones((1, 2), np.float32))
+    with triton_grpc.InferenceServerClient(server.grpc_url) as client:
+        request = client.infer("m", [x], parameters={"explain": True})
+        said = request.get_response().parameters
+    assert said["headrace_run_us"].double_param > 0
+    assert sum(said[f"headrace_{part}_us"].double_param for part in PARTS) == pytest.approx(
+        said["headrace_total_us"].double_param, abs=1
+    )
+    with grpc.insecure_channel(server.grpc_url) as channel:
+        message = pb.ModelInferRequest(model_name="m", raw_input_contents=[np.ones(2, np.float32).tobytes()])
+        message.inputs.add(name="x", datatype="FP32", shape=[1, 2])
+        message.parameters["explain"].bool_param = True
+        _, call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.with_call(message)
+    told = durations(dict(call.trailing_metadata())["server-timing"])
+    assert sum(told[part] for part in PARTS) == pytest.approx(told["total"], abs=0.002)
