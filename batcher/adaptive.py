@@ -91,6 +91,11 @@ class Adaptive:
         return self._follower.plan
 
     @property
+    def follower(self) -> Follower:
+        """What follows the plan in force."""
+        return self._follower
+
+    @property
     def away(self) -> int:
         """Clients that were answered and are not back, if the plan asks for them."""
         return self._follower.away

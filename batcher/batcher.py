@@ -17,7 +17,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
+from batcher.account import Accounts
 from batcher.alarm import Alarm
 from batcher.assemble import concat, split
 from batcher.blame import Blame
@@ -25,6 +27,7 @@ from batcher.ceiling import Ceiling
 from batcher.controller import Controller
 from batcher.cut import Rejoin
 from batcher.decide import Dispatch, WaitUntil
+from batcher.describe import describe
 from batcher.entry import Entry, Outcome
 from batcher.queue import RowQueue
 from headrace import cell
@@ -63,6 +66,7 @@ class Batcher:
         self._counters = counters
         self._batched = batched
         self._clock = clock
+        self.accounts = Accounts()
         self._queue = RowQueue()
         self._blame = Blame()
         self._ceiling = Ceiling(max_batch_rows)
@@ -126,6 +130,10 @@ class Batcher:
         entry.pieces = Rejoin(entry, self._leave).cut(self._max_batch_rows)
         return entry.pieces
 
+    def describe(self, *, recording: bool = False) -> dict[str, Any]:
+        """What the controller has learnt and does, and why; see `batcher.describe`."""
+        return describe(self.controller, self._clock(), self._queue, self._running, recording=recording)
+
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
             self._queue.abandon(entry)
@@ -175,6 +183,8 @@ class Batcher:
                     self._counters.cells[cell.QUEUE_ROWS] = queue.rows
                     self._counters.cells[REASON_AT[verdict.reason]] += 1
                     self._count_running(now, +1)
+                    if self.accounts.entries:
+                        self.accounts.closed(batch, verdict.reason, self._running)
                     self.controller.started(now, sum(entry.rows for entry in batch), self._running)
                     if self._sleepers and queue.rows:
                         self._wake()  # what is left may be a batch too
@@ -237,6 +247,9 @@ class Batcher:
             self._failed(batch, sum(rows), failure)
             del failure  # its traceback holds this frame: together they would keep the batch's tensors
             return 0.0
+        if self.accounts.entries:
+            spans = (assembled - started) / 1e9, (ran - assembled) / 1e9, (done - ran) / 1e9
+            self.accounts.ran(batch, taken, *spans)
         self._deliver(batch, parts)  # before it is counted: somebody waits
         queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)

@@ -78,7 +78,8 @@ class Curve:
             return  # what ran alone says more
         runs = self._runs.get(size)
         if runs is None:
-            runs = self._runs[size] = deque(maxlen=KEPT)
+            # Counts as several, or the next two runs of this size would hide from `_watch` that all have become slower.
+            runs = self._runs[size] = deque([alone] * (ALIKE - 1), maxlen=KEPT)
             insort(self._sizes, size)
         runs.append(alone)
         self._median[size] = sorted(runs)[len(runs) // 2]

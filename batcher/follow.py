@@ -29,6 +29,14 @@ class Follower:
         """Clients that were answered and are not back."""
         return len(self._away)
 
+    def waiting(self, rows: int, oldest: float) -> Waiting:
+        """These rows as `decide` wants to see them; the same object again with the next call."""
+        waiting, away = self._waiting, self._away
+        waiting.rows = rows
+        waiting.oldest = oldest
+        waiting.awaited_since = away[next(reversed(away))] if away else -inf
+        return waiting
+
     def arrived(self, now: float, rows: int, client: int) -> None:
         """See `Controller`."""
         self._waiting.quiet_since = now
@@ -37,11 +45,7 @@ class Follower:
 
     def decide(self, now: float, rows: int, oldest: float, running: int) -> Dispatch | WaitUntil:
         """See `Controller`."""
-        waiting, away = self._waiting, self._away
-        waiting.rows = rows
-        waiting.oldest = oldest
-        waiting.awaited_since = away[next(reversed(away))] if away else -inf
-        return decide(now, waiting, running, self.plan, self.limits)
+        return decide(now, self.waiting(rows, oldest), running, self.plan, self.limits)
 
     def started(self, now: float, rows: int, running: int) -> None:
         """See `Controller`."""

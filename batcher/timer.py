@@ -16,16 +16,17 @@ class Timer:
     listens = False
 
     def __init__(self, limits: Limits, in_flight: int = 1) -> None:
+        self.limits = limits
         self._rows = limits.max_batch_rows
         self._delay_s = limits.max_queue_delay_s
-        self._in_flight = in_flight
+        self.in_flight = in_flight
 
     def arrived(self, now: float, rows: int, client: int) -> None:
         """See `Controller`."""
 
     def decide(self, now: float, rows: int, oldest: float, running: int) -> Dispatch | WaitUntil:
         """See `Controller`."""
-        if running >= self._in_flight:
+        if running >= self.in_flight:
             return BUSY
         if rows >= self._rows:
             return Dispatch(self._rows, "full")

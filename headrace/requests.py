@@ -42,6 +42,7 @@ class InferRequest(msgspec.Struct):
     `outputs` None asks for all of them. `binary_output` is the request-wide wish of the binary tensor extension.
     `timeout_us` 0 means none. Requests with the same `sticky` get the same version.
     `client` tells requests of the same connection, where there is at most one at a time; 0: unknown.
+    `explain`: the answer is to say where its time went, from `since` on (when the body was there; monotonic seconds).
     """
 
     model: str
@@ -54,12 +55,18 @@ class InferRequest(msgspec.Struct):
     timeout_us: int = 0
     sticky: str = ""
     client: int = 0
+    explain: bool = False
+    since: float = 0.0
 
 
 class InferResponse(msgspec.Struct):
-    """Outputs of one request, in the order asked for (the model's own order if none was asked for)."""
+    """Outputs of one request, in the order asked for (the model's own order if none was asked for).
+
+    `since`: as in its request; where it is not 0, `parameters` say where the time went.
+    """
 
     model: ModelId
     id: str
     outputs: dict[str, Array]
     parameters: Parameters = NO_PARAMETERS
+    since: float = 0.0

@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Hashable
 
+from batcher.account import Account
 from batcher.entry import Entry, Outcome
 from headrace import cell
 from headrace.counters import ModelCounters
@@ -22,6 +23,7 @@ from headrace.errors import BadRequest, Cancelled, ExecutorFailed, ServingError
 from headrace.requests import Array, InferRequest, InferResponse
 from model_repo.handle import Handle
 from model_repo.manager import Manager
+from server import explain
 from server.classification import chosen_form
 from server.servable import Servable
 from server.waiting import Cancellable, Enter, Refuse, Waiting, WaitingRoom
@@ -46,7 +48,9 @@ class DataPlane:
         self.models = models
         self._room = room
         self._refusals = refusals
-        self._ticket = LoggedTicket if requests.isEnabledFor(logging.DEBUG) else Ticket
+        logged = requests.isEnabledFor(logging.DEBUG)
+        self._ticket = LoggedTicket if logged else Ticket
+        self._explained = LoggedExplainedTicket if logged else ExplainedTicket
 
     def submit(self, request: InferRequest, answer: Answer) -> Cancellable:
         """Start a request. Raises ServingError if it is refused at once; else `answer` gets the outcome later.
@@ -65,8 +69,11 @@ class DataPlane:
             rows, key = servable.check.check(request.inputs)
             if request.outputs is not None:
                 servable.check.check_outputs(request.outputs)
-            ticket = self._ticket(request, rows, key, handle, answer)
+            kind = self._explained if request.explain else self._ticket
+            ticket = kind(request, rows, key, handle, answer)
             servable.batcher.submit(ticket, request.timeout_us / 1e6)
+            if request.explain:
+                ticket.submitted()
         except ServingError as error:
             servable.counters.failed(error.slug)
             handle.release()
@@ -164,6 +171,9 @@ class Ticket(Entry):
         self._handle = handle
         self._answer = answer
 
+    def submitted(self) -> None:
+        """It is in the queue. Called only for requests that are to be explained."""
+
     def cancel(self) -> None:
         """The client went away. Nothing is answered from here on."""
         if not self.done:
@@ -227,3 +237,32 @@ class LoggedTicket(Ticket):
         }
         super()._end(failure)
         requests.debug("request", extra=about)
+
+
+class ExplainedTicket(Ticket):
+    """One whose answer says where its time went."""
+
+    __slots__ = ("_account",)
+
+    _account: Account
+
+    def submitted(self) -> None:
+        """See `Ticket`."""
+        self._account = self._handle.servable.batcher.accounts.open(self)
+
+    def _end(self, failure: str | None) -> None:
+        self._handle.servable.batcher.accounts.close(self)
+        super()._end(failure)
+
+    def _respond(self, outputs: dict[str, Array]) -> InferResponse | ServingError:
+        response = super()._respond(outputs)
+        if isinstance(response, InferResponse):
+            response.since = self._request.since
+            response.parameters = explain.begin(self._account, response.since, self.arrived)
+        return response
+
+
+class LoggedExplainedTicket(ExplainedTicket, LoggedTicket):
+    """Both."""
+
+    __slots__ = ()

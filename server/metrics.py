@@ -45,6 +45,11 @@ class PoolMetrics:
         self._board = board
         self._index = index
 
+    @property
+    def replicas(self) -> int:
+        """Of the pool."""
+        return len(self._board.replicas())
+
     def text(self) -> bytes:
         """The exposition in Prometheus' text format."""
         totals = self._statistics.totals()

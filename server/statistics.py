@@ -23,7 +23,7 @@ class Statistics:
 
     def __init__(self, directory: Path, replica: int) -> None:
         self._directory = directory
-        self._replica = replica
+        self.replica = replica
         self._sheets: list[Sheet] = []
         self._mine: dict[tuple[ModelId, int], memoryview] = {}
 
@@ -67,7 +67,7 @@ class Statistics:
         return cells
 
     def _path(self, number: int) -> Path:
-        return self._directory / f"{self._replica}~{number}"
+        return self._directory / f"{self.replica}~{number}"
 
 
 def last_uses_ms(directory: Path, now_ms: int) -> dict[str, int]:

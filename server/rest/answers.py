@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import orjson
 
 from headrace.errors import ServingError, TooLarge
 from headrace.requests import InferRequest, InferResponse
+from server import explain
 from server.dataplane import DataPlane
 from server.faults import fault
 from server.rest import codec
@@ -38,6 +40,7 @@ class Reply:
 
 def read(plane: DataPlane, model: str, version: str, head: Head, body: bytes, limit: int) -> InferRequest:
     """The request in `body`. Raises ServingError."""
+    since = time.monotonic()
     if head.content_encoding:
         body = unpack(body, head.content_encoding, limit)
     if head.header_length == 0:
@@ -46,6 +49,8 @@ def read(plane: DataPlane, model: str, version: str, head: Head, body: bytes, li
         request = codec.decode(model, version, body, head.header_length)
     if head.sticky:
         request.sticky = head.sticky
+    if request.explain:
+        request.since = since
     return request
 
 
@@ -58,6 +63,8 @@ def reply(outcome: InferResponse | ServingError, request: InferRequest, head: He
     """What the client gets for `outcome`."""
     if isinstance(outcome, ServingError):
         return refusal(outcome)
+    if request.explain:
+        outcome.parameters = explain.turned(outcome.parameters, request.since, time.monotonic())
     try:
         body, header_length = codec.encode(outcome, request)
     except Exception as error:
@@ -67,6 +74,9 @@ def reply(outcome: InferResponse | ServingError, request: InferRequest, head: He
         body, coding = pack(body, head.accept_encoding)
         if coding:
             extra = ((b"content-encoding", coding),)
+    if request.explain:
+        timing = explain.server_timing(outcome.parameters, request.since, time.monotonic())
+        extra = (*extra, (explain.HEADER.encode(), timing.encode()))
     if header_length is None:
         return Reply(200, body, JSON, extra)
     return Reply(200, body, BINARY, ((b"inference-header-content-length", b"%d" % header_length), *extra))

@@ -119,6 +119,17 @@ def make_app(
     async def model_statistics(model: str = MODEL, version: str = "") -> Response:
         return Json(v2.statistics(plane, statistics, model, version))
 
+    @app.get("/v2/models/{model}/batcher", tags=["models"], summary="What a replica's batcher has learnt, and does why")
+    @app.get("/v2/models/{model}/versions/{version}/batcher", tags=["models"], summary="The batcher of a version")
+    async def batcher(
+        model: str = MODEL,
+        version: str = "",
+        recording: bool = Query(False, description="The recent requests one by one, to run them again elsewhere."),
+    ) -> Response:
+        await plane.awake(model, version)
+        document = await v2.batcher(plane, statistics.replica, model, version, recording=recording)
+        return Json({**document, "replicas": metrics.replicas})
+
     app.include_router(repository_routes(plane, editor, max_body_bytes))
 
     @app.post("/v2/models/{model}/infer", tags=["inference"], summary="Inference", openapi_extra=INFER_DOC)

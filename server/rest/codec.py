@@ -10,6 +10,7 @@ tensors in the order of the JSON, `Inference-Header-Content-Length` tells where 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from headrace.datatypes import BY_NUMPY, Datatype
 from headrace.errors import BadRequest
 from headrace.models import ModelId, ModelMetadata
 from headrace.requests import Array, InferRequest, InferResponse
+from server import explain
 from server.memory import Memory
 from server.rest import forms
 from server.rest.json_data import from_json, to_json
@@ -50,6 +52,7 @@ def decode(model: str, version: str, body: bytes, header_length: int | None = No
         wishes(message),
         binary_output=flag("binary_data_output", parameters.get("binary_data_output", False)),
         timeout_us=whole("timeout", parameters.get("timeout", 0)),
+        explain=flag("explain", parameters.get("explain", False)),
     )
     forms.learn(body, header_length, message, request)
     return request
@@ -122,6 +125,8 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[bytes, int |
     opening = _answers.get(response.model) or _opening_of_answer(response.model)
     if response.id:
         opening += b',"id":' + orjson.dumps(response.id)
+    if response.since:
+        response.parameters = explain.encoded(response.parameters, response.since, time.monotonic())
     if response.parameters:
         opening += b',"parameters":' + orjson.dumps(response.parameters)
     head = b'%b,"outputs":[%b]}' % (opening, b",".join(outputs))

@@ -86,7 +86,15 @@ def _recall_binary(model: str, version: str, body: bytes, header_length: int) ->
 
 def _filled(like: InferRequest, model: str, version: str, inputs: dict[str, Array]) -> InferRequest:
     return InferRequest(
-        model, version, inputs, like.id, like.parameters, like.outputs, like.binary_output, like.timeout_us
+        model,
+        version,
+        inputs,
+        like.id,
+        like.parameters,
+        like.outputs,
+        like.binary_output,
+        like.timeout_us,
+        explain=like.explain,
     )
 
 

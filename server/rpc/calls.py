@@ -31,6 +31,10 @@ class Call(Protocol):
         """What the client sent besides the messages: keys in lower case. Costly to ask for."""
         ...
 
+    def set_trailing_metadata(self, trailing_metadata: tuple[tuple[str, str], ...]) -> None:
+        """What the client gets after the answer."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Unary:

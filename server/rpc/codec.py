@@ -8,6 +8,7 @@ messages.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -16,8 +17,9 @@ from tritonclient.grpc import service_pb2
 from headrace.datatypes import BY_NUMPY
 from headrace.errors import BadRequest
 from headrace.requests import Array, InferRequest, InferResponse, RequestedOutput
+from server import explain
 from server.rpc.contents import from_contents
-from server.rpc.parameters import decode_parameters, encode_parameters, no_shared_memory, whole
+from server.rpc.parameters import decode_parameters, encode_parameters, flag, no_shared_memory, whole
 from server.wire import datatype_named, from_raw, to_raw
 
 Message: TypeAlias = Any
@@ -36,18 +38,22 @@ def decode(message: Message) -> InferRequest:
         parameters,
         _wishes(message.outputs),
         timeout_us=whole("the request", parameters, "timeout") if parameters else 0,
+        explain=flag("the request", parameters, "explain") if parameters else False,
     )
 
 
 def encode(response: InferResponse) -> Message:
     """The message that answers with `response`."""
+    raws = [to_raw(array) for array in response.outputs.values()]
     message = encode_head(response)
-    message.raw_output_contents.extend(to_raw(array) for array in response.outputs.values())
+    message.raw_output_contents.extend(raws)
     return message
 
 
 def encode_head(response: InferResponse) -> Message:
-    """The message that answers with `response`, less its raw tensors."""
+    """The message that answers with `response`, less its raw tensors, which are made before it."""
+    if response.since:
+        response.parameters = explain.encoded(response.parameters, response.since, time.monotonic())
     message = service_pb2.ModelInferResponse(
         model_name=response.model.name, model_version=str(response.model.version), id=response.id
     )

@@ -98,7 +98,14 @@ def learn(data: bytes, message: Message, request: InferRequest) -> None:
 
 def _filled(like: InferRequest, inputs: dict[str, Array]) -> InferRequest:
     return InferRequest(
-        like.model, like.version, inputs, like.id, like.parameters, like.outputs, timeout_us=like.timeout_us
+        like.model,
+        like.version,
+        inputs,
+        like.id,
+        like.parameters,
+        like.outputs,
+        timeout_us=like.timeout_us,
+        explain=like.explain,
     )
 
 
@@ -117,6 +124,7 @@ def _is_head(head: bytes, message: Message) -> bool:
 
 def written(response: InferResponse) -> bytes:
     """The `ModelInferResponse` of `response`, as bytes."""
+    raws = [to_raw(array) for array in response.outputs.values()]
     if response.id or response.parameters:
         head = encode_head(response).SerializeToString()
     else:
@@ -127,8 +135,7 @@ def written(response: InferResponse) -> bytes:
             head = encode_head(response).SerializeToString()
             _heads.keep(key, head)
     pieces = [head]
-    for array in response.outputs.values():
-        raw = to_raw(array)
+    for raw in raws:
         pieces += (_RAW_OUTPUT, varint(len(raw)), raw)
     return b"".join(pieces)
 

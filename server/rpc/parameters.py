@@ -53,6 +53,14 @@ def whole(what: str, parameters: Parameters, name: str) -> int:
     return value
 
 
+def flag(what: str, parameters: Parameters, name: str) -> bool:
+    """The truth value `name` of `parameters`, false if it is not there. `what` tells whose parameter it is."""
+    value = parameters.get(name, False)
+    if not isinstance(value, bool):
+        raise BadRequest(f"parameter {name!r} of {what} is true or false, found {value!r}")
+    return value
+
+
 def no_shared_memory(what: str, parameters: Mapping[str, Any]) -> None:
     """Refuse a tensor that lies in shared memory rather than in the message."""
     if _SHARED_MEMORY in parameters:

@@ -7,6 +7,7 @@ It does not know grpc.aio: `front` carries the messages and turns errors into st
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from headrace.errors import ModelNotFound, NotSupported, ServingError
 from headrace.requests import InferRequest, InferResponse
-from server import v2
+from server import explain, v2
 from server.dataplane import DataPlane
 from server.load_request import read_load, read_unload
 from server.pool.editor import Editor
@@ -57,7 +58,7 @@ class Servicer:
         self._editor = editor
         self._streams = Streams(self._infer_message)
         self.methods: dict[str, Unary | Streaming] = {
-            "ModelInfer": Unary(self._read, self._infer, forms.written),
+            "ModelInfer": Unary(self._read, self._answer, _written),
             "ModelStreamInfer": Streaming(pb.ModelInferRequest, self._streams.serve),
             "ServerLive": of_messages(pb.ServerLiveRequest, self._live),
             "ServerReady": of_messages(pb.ServerReadyRequest, self._server_ready),
@@ -81,11 +82,24 @@ class Servicer:
         return self._counted(forms.read, data)
 
     def _counted(self, read: Callable[[Any], InferRequest], given: Any) -> InferRequest:
+        since = time.monotonic()
         try:
-            return read(given)
+            request = read(given)
         except ServingError as error:
             self._dataplane.refused(error)
             raise
+        if request.explain:
+            request.since = since
+        return request
+
+    async def _answer(self, request: InferRequest, call: Call) -> InferResponse | bytes:
+        response = await self._infer(request, call)
+        if not request.explain:
+            return response
+        written = forms.written(response)
+        timing = explain.server_timing(response.parameters, request.since, time.monotonic())
+        call.set_trailing_metadata(((explain.HEADER, timing),))
+        return written
 
     async def _infer(self, request: InferRequest, call: Call) -> InferResponse:
         left_s = call.time_remaining()
@@ -94,7 +108,10 @@ class Servicer:
             request.timeout_us = min(request.timeout_us or left_us, left_us)
         if self._dataplane.models.splits(request.model, request.version):
             request.sticky = _sticky(call)
-        return await self._dataplane.infer(request)
+        response = await self._dataplane.infer(request)
+        if request.explain:
+            response.parameters = explain.turned(response.parameters, request.since, time.monotonic())
+        return response
 
     async def _infer_message(self, message: Message, call: Call) -> Message:
         return encode(await self._infer(self._counted(decode, message), call))
@@ -142,6 +159,10 @@ class Servicer:
         read_unload(decode_parameters(message.parameters))
         await self._editor.unload(_named(message))
         return pb.RepositoryModelUnloadResponse.FromString(_kserve_outcome(message))
+
+
+def _written(answer: InferResponse | bytes) -> bytes:
+    return answer if isinstance(answer, bytes) else forms.written(answer)
 
 
 def _sticky(call: Call) -> str:

@@ -1,0 +1,86 @@
+"""The learning controller in simulation: what it finds out, without being told."""
+
+import pytest
+
+from batcher import loads
+from batcher.adaptive import Adaptive
+from batcher.decide import Limits
+from batcher.simulate import Device, simulate
+from batcher.sizes import sizes
+from batcher.timer import Timer
+
+SWEEP = (1, 2, 4, 8, 16, 32, 64)
+
+
+def affine(rows):
+    return 0.004 + 0.0005 * rows
+
+
+def stepped(rows):
+    return 0.004 + 0.001 * (1 << (rows - 1).bit_length())
+
+
+def adaptive(device, slots=1, **options):
+    seed = [(rows, device.seconds(rows)) for rows in (1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64)]
+    return Adaptive(Limits(64), slots, seed=seed, slowdown=device.slowdown[1:], **options)
+
+
+def mean_latency(load, device, controller, requests=3000):
+    outcome = simulate(load, device, controller, requests)
+    late = [end - came for came, end in zip(outcome.arrived, outcome.finished, strict=True)][requests // 5 :]
+    return sum(late) / len(late)
+
+
+def test_clients_that_come_back_at_once_are_waited_for():
+    device, load = Device(affine), loads.closed(8, 0.0003, 3000, seed=1)
+    greedy = mean_latency(load, device, Timer(Limits(64, 0.0)))
+    assert mean_latency(load, device, adaptive(device)) < 0.8 * greedy
+
+
+def test_nobody_is_waited_for_where_arrivals_do_not_follow_answers():
+    device, load = Device(affine), loads.poisson(150, 3000, seed=1)
+    greedy = mean_latency(load, device, Timer(Limits(64, 0.0)))
+    assert mean_latency(load, device, adaptive(device)) == pytest.approx(greedy, rel=0.02)
+
+
+def test_rows_that_would_open_a_step_for_a_few_are_left_behind():
+    device, load = Device(stepped), loads.poisson(470, 3000, seed=1)
+    greedy = mean_latency(load, device, Timer(Limits(64, 0.0)))
+    assert mean_latency(load, device, adaptive(device)) < 0.9 * greedy
+
+
+@pytest.mark.parametrize(("parallel", "in_flight"), [(1, 1), (4, 4)])
+def test_as_many_batches_are_in_flight_as_the_device_really_runs(parallel, in_flight):
+    device = Device(affine, [1.0, *(max(1.0, k / parallel) for k in range(1, 5))])
+    controller = adaptive(device, slots=4)
+    simulate(loads.poisson(600 * parallel, 3000, seed=1), device, controller, 3000)
+    assert controller.plan.in_flight == in_flight
+
+
+def test_the_same_requests_are_answered_under_any_controller():
+    device, load = Device(affine), loads.poisson(400, 500, seed=3)
+    for controller in (adaptive(device), Timer(Limits(64, 0.002)), Timer(Limits(8, 0.0), 2)):
+        outcome = simulate(load, device, controller, 500)
+        assert sorted(outcome.arrived) == sorted(load.opens)
+        assert all(end > came for came, end in zip(outcome.arrived, outcome.finished, strict=True))
+
+
+def test_no_batch_is_above_the_limit():
+    device, load = Device(affine), loads.poisson(2000, 2000, seed=3)
+    controller = Adaptive(Limits(8), seed=[(rows, affine(rows)) for rows in (1, 2, 4, 8)])
+    assert max(simulate(load, device, controller, 2000).batches) == 8
+
+
+def test_the_delay_limit_bounds_every_wait():
+    device, load = Device(affine), loads.closed(2, 0.003, 1000, seed=1, spread=0.1)
+    controller = Adaptive(Limits(64, 0.0), seed=[(rows, affine(rows)) for rows in SWEEP])
+    assert mean_latency(load, device, controller, 1000) == mean_latency(load, device, Timer(Limits(64, 0.0)), 1000)
+
+
+def test_a_backlog_makes_batches_grow_past_what_the_plan_asks_for():
+    seconds = [0.0, *map(affine, range(1, 65))]
+    table = sizes(seconds, most_rows=8, round_down=0.0, backlog=4)
+    assert table[:9] == tuple(range(9))
+    assert table[20] == 8
+    assert table[160] == 40
+    assert table[-1] == 64

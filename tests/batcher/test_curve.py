@@ -1,0 +1,58 @@
+import pytest
+
+from batcher.curve import Curve, place
+
+
+def known(seconds=lambda rows: 0.004 + 0.001 * rows, sizes=(1, 2, 4, 8, 16)):
+    curve = Curve(slots=2)
+    for rows in sizes:
+        curve.ran(rows, seconds(rows))
+    return curve
+
+
+def test_sizes_that_never_ran_are_interpolated():
+    assert known().seconds(6) == pytest.approx(0.010)
+    assert known().seconds(32) == pytest.approx(0.036)
+
+
+def test_a_step_stays_a_step():
+    curve = known(lambda rows: 0.010 if rows > 4 else 0.005, (1, 4, 5, 8))
+    assert [curve.seconds(rows) for rows in (1, 3, 4, 5, 7)] == pytest.approx([0.005, 0.005, 0.005, 0.010, 0.010])
+
+
+def test_one_outlier_changes_nothing():
+    curve = known()
+    for _ in range(10):
+        curve.ran(4, 0.008)
+    curve.ran(4, 0.8)
+    assert curve.seconds(4) == pytest.approx(0.008)
+
+
+def test_when_all_runs_are_slower_the_whole_curve_moves():
+    curve = known()
+    for rows in (1, 4, 1, 4):
+        curve.ran(rows, 2 * (0.004 + 0.001 * rows))
+    assert curve.seconds(16) == pytest.approx(0.040, rel=0.1)
+    assert curve.drifts == 1
+
+
+def test_what_batches_in_flight_cost_each_other_is_learnt():
+    curve = known()
+    for _ in range(60):
+        curve.ran(4, 2 * 0.008, running=2.0)
+    assert curve.factor(2) == pytest.approx(2.0, rel=0.05)
+    assert curve.seconds(4) == pytest.approx(0.008)
+
+
+def test_wild_runs_are_not_trusted():
+    curve = known()
+    assert curve.trusted()
+    for _ in range(40):
+        curve.ran(4, 0.001)
+        curve.ran(4, 0.050)
+    assert not curve.trusted()
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 100, 1000, 65536])
+def test_places_are_at_most_a_thirtysecond_apart(rows):
+    assert rows <= place(rows) <= rows * (1 + 1 / 32)
