@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from batcher.objective import BLOCKS
 from batcher.twin import Settings, Twin
 
 LEAST_GAIN = 0.01
@@ -63,7 +64,14 @@ def _large_enough(twin: Twin, settings: Settings, simple: Settings) -> bool:
 
 
 def _gains(twin: Twin, settings: Settings, other: Settings) -> list[float]:
-    return [1 - a / b if b else 0.0 for a, b in zip(twin.costs(settings), twin.costs(other), strict=True)]
+    """By block, as a share of what `other` costs on average under that load: in one block it may cost next to nothing."""
+    found: list[float] = []
+    mine, others = twin.costs(settings), twin.costs(other)
+    for start in range(0, len(others), BLOCKS):
+        before = others[start : start + BLOCKS]
+        mean = sum(before) / len(before) or 1.0
+        found += [(b - a) / mean for a, b in zip(mine[start : start + BLOCKS], before, strict=True)]
+    return found
 
 
 def _gain(twin: Twin, settings: Settings, other: Settings) -> float:
