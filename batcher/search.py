@@ -64,7 +64,7 @@ def _large_enough(twin: Twin, settings: Settings, simple: Settings) -> bool:
 
 
 def _gains(twin: Twin, settings: Settings, other: Settings) -> list[float]:
-    """By block, as a share of what `other` costs on average under that load: in one block it may cost next to nothing."""
+    """By block, as a share of what `other` costs on average under that load: in one block it may be next to nothing."""
     found: list[float] = []
     mine, others = twin.costs(settings), twin.costs(other)
     for start in range(0, len(others), BLOCKS):
