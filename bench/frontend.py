@@ -60,6 +60,7 @@ def measure(folder, given):
     server = harness.serve(folder / "models", HTTP, GRPC)
     with harness.running([echoes, "http", str(ECHO_HTTP)], [echoes, "grpc", str(ECHO_GRPC)], server):
         harness.wait_until_ready(HTTP)
+        harness.wait_until_open(ECHO_HTTP, ECHO_GRPC)
         harness.check(HTTP, "tiny", x, "FP32", model)
         echo = f"http://127.0.0.1:{ECHO_HTTP}/"
         cells = {

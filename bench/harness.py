@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -82,6 +83,19 @@ def wait_until_ready(http_port, deadline_s=60):
             if time.monotonic() > end:
                 raise SystemExit("the server was not ready in time") from None
             time.sleep(0.1)
+
+
+def wait_until_open(*ports, deadline_s=60):
+    end = time.monotonic() + deadline_s
+    for port in ports:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
 
 
 def wrk(url, script, connections, seconds):
