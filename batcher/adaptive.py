@@ -22,25 +22,29 @@ from batcher.simulate import Load
 from batcher.sizes import best_rows
 from batcher.twin import Picture, Settings, Twin
 
-Found: TypeAlias = Callable[[Settings], None]
+Found: TypeAlias = Callable[[Settings | None], None]
 Planner: TypeAlias = Callable[[Picture, Settings | None, Found], None]
-"""Searches now or later, and calls back with what it found. Never from another thread."""
+"""Searches now or later, and calls back with what it found, or with what it was given. Never from another thread."""
 
 FIRST = 32
 """Requests before the first planning; then after twice as many, until the window is full."""
 REST_S = 1.0
-"""Between plannings, once the first window is full, unless something has changed."""
+"""Between plannings, once `RESTED_AFTER` requests came; twice as long each time that nothing better is found..."""
+LONGEST_REST_S = 30.0
+"""...but not longer than this; and none if something has changed."""
 EARLIER = 4
 """Loads of earlier plannings that are remembered."""
 TOP_ROWS = 1024
 """Batches past this size are not thought about."""
 EXPLORE = 64
 """One in so many batches that wait for another to end goes beside it instead, to learn what that costs."""
+EXPLORE_SIZES = 256
+"""One in so many batches has all rows that wait, also if the plan would leave some, which may be wrong."""
 SURPRISE = 1.5
 """Factor by which the rows of a batch, or the time from batch to batch, differ from one window to the next: then the
 plan is for something else."""
 RESTED_AFTER = 2048
-"""Requests after which plannings are at least `REST_S` apart."""
+"""Requests after which there is a rest between plannings."""
 
 
 def plan_at_once(picture: Picture, settings: Settings | None, found: Found) -> None:
@@ -80,6 +84,8 @@ class Adaptive:
         self._next = FIRST
         self._drifts = 0
         self._explore_in = EXPLORE
+        self._explore_sizes_in = EXPLORE_SIZES
+        self._rest_s = REST_S
         self._planned_at = -REST_S
         self._gaps = _Watch()
         self._follower = Follower(self._first_plan(), limits)
@@ -115,11 +121,15 @@ class Adaptive:
         if running and self._explore_in <= 0 and verdict is BUSY and running < self._slots:
             self._explore_in = EXPLORE
             return self._follower.decide(now, rows, oldest, 0)
+        if self._explore_sizes_in <= 0 and isinstance(verdict, Dispatch) and verdict.rows < rows:
+            self._explore_sizes_in = EXPLORE_SIZES
+            return Dispatch(min(rows, self._top), verdict.reason)
         return verdict
 
     def started(self, now: float, rows: int, running: int) -> None:
         """See `Controller`."""
         self._explore_in -= 1
+        self._explore_sizes_in -= 1
 
     def finished(self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int]) -> None:
         """See `Controller`. `running`: on average during this run, itself included."""
@@ -133,7 +143,7 @@ class Adaptive:
             self._follower.finished(now, rows, seconds, 0, clients)
             if self.arrivals.recording:
                 self.arrivals.finished(now, clients)
-        elif now - self._planned_at >= REST_S:
+        elif now - self._planned_at >= self._rest_s:
             self._record_anew()
 
     def _hurry(self, requests: int) -> None:
@@ -141,6 +151,7 @@ class Adaptive:
         if not self.arrivals.recording:
             self._record_anew()
         self._next = min(self._next, self._came + requests)
+        self._rest_s = REST_S
         self._planned_at = -REST_S
 
     def _record_anew(self) -> None:
@@ -152,7 +163,7 @@ class Adaptive:
         """Enough has come since the last planning."""
         grown = 2 * len(self.arrivals) if len(self.arrivals) < KEPT else KEPT
         self._next = self._came + max(FIRST, grown - len(self.arrivals) if grown < KEPT else grown)
-        if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < REST_S):
+        if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < self._rest_s):
             return
         if not self.curve.trusted():
             self._follower.plan = self._first_plan()
@@ -177,8 +188,11 @@ class Adaptive:
             self._slo_s,
         )
 
-    def _found(self, settings: Settings) -> None:
+    def _found(self, settings: Settings | None) -> None:
         self._planning = False
+        if settings is None:
+            return
+        self._rest_s = min(2 * self._rest_s, LONGEST_REST_S) if settings == self.settings else REST_S
         self.settings = settings
         self._follower.plan = settings.plan(self.curve.table(self._top), self.arrivals.load())
         self._gaps.reset()

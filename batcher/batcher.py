@@ -29,6 +29,7 @@ from batcher.cut import Rejoin
 from batcher.decide import Dispatch, WaitUntil
 from batcher.describe import describe
 from batcher.entry import Entry, Outcome
+from batcher.in_flight import InFlight
 from batcher.queue import RowQueue
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
@@ -75,11 +76,7 @@ class Batcher:
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
         self._alarm = Alarm(self._wake)
-        self._running = 0
-        self._busy_s = 0.0
-        """Sum over all batches of the time that they have been in flight."""
-        self._busy_until = 0.0
-        """Up to when the sum goes."""
+        self._in_flight = InFlight()
         self._full_house = False
         """As many batches are in flight as should be: nobody needs to look until one of them ends."""
 
@@ -132,7 +129,7 @@ class Batcher:
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
-        return describe(self.controller, self._clock(), self._queue, self._running, recording=recording)
+        return describe(self.controller, self._clock(), self._queue, self._in_flight.count, recording=recording)
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
@@ -175,17 +172,15 @@ class Batcher:
                 if queue.runs_again(key):
                     verdict: Dispatch | WaitUntil = Dispatch(self._max_batch_rows, "at_once")
                 else:
-                    verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._running)
+                    verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._in_flight.count)
                     if waiting.rows >= self._max_batch_rows and isinstance(verdict, WaitUntil) and verdict.time < inf:
                         verdict = Dispatch(self._max_batch_rows, "full")  # the memory allows no more
                 if isinstance(verdict, Dispatch):
                     batch = queue.take(key, min(verdict.rows, self._max_batch_rows))
                     self._counters.cells[cell.QUEUE_ROWS] = queue.rows
                     self._counters.cells[REASON_AT[verdict.reason]] += 1
-                    self._count_running(now, +1)
                     if self.accounts.entries:
-                        self.accounts.closed(batch, verdict.reason, self._running)
-                    self.controller.started(now, sum(entry.rows for entry in batch), self._running)
+                        self.accounts.closed(batch, verdict.reason, self._in_flight.count + 1)
                     if self._sleepers and queue.rows:
                         self._wake()  # what is left may be a batch too
                     return batch
@@ -197,12 +192,6 @@ class Batcher:
             self._sleepers.append(sleeper)
             await sleeper
 
-    def _count_running(self, now: float, change: int) -> None:
-        self._busy_s += self._running * (now - self._busy_until)
-        self._busy_until = now
-        self._running += change
-        self._full_house = False
-
     def _wake(self) -> None:
         while self._sleepers:
             sleeper = self._sleepers.popleft()
@@ -213,16 +202,19 @@ class Batcher:
     async def _serve(self, batch: list[Entry]) -> None:
         """Run a closed batch, and tell the controller."""
         rows = sum([entry.rows for entry in batch])
-        began, busy_s = self._busy_until, self._busy_s
-        seconds = await self._run(batch)
+        began = self._in_flight.change(self._clock(), +1)
+        self.controller.started(began.time, rows, self._in_flight.count)
+        worked = await self._run(batch)
         now = self._clock()
-        self._count_running(now, -1)
-        beside = (self._busy_s - busy_s) / (now - began) if now > began else 1.0
+        ended = self._in_flight.change(now, -1)
+        self._full_house = False
+        seconds = now - began.time if worked else 0.0
+        beside = InFlight.average(began, ended)
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
         self.controller.finished(now, rows, seconds, beside, clients)
 
-    async def _run(self, batch: list[Entry]) -> float:
-        """Run a closed batch and deliver to each entry: the seconds it took, 0 if it failed. Raises nothing."""
+    async def _run(self, batch: list[Entry]) -> bool:
+        """Run a closed batch and deliver to each entry. Returns whether the run worked. Raises nothing."""
         started = time.perf_counter_ns()
         taken = self._clock()
         failure: BaseException | None = None
@@ -246,7 +238,7 @@ class Batcher:
         if failure is not None:
             self._failed(batch, sum(rows), failure)
             del failure  # its traceback holds this frame: together they would keep the batch's tensors
-            return 0.0
+            return False
         if self.accounts.entries:
             spans = (assembled - started) / 1e9, (ran - assembled) / 1e9, (done - ran) / 1e9
             self.accounts.ran(batch, taken, *spans)
@@ -255,7 +247,7 @@ class Batcher:
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
         if self._trouble:
             self._recover(sum(rows))
-        return (ran - assembled) / 1e9
+        return True
 
     # -- when a run fails -------------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from headrace.config import ModelConfig
-from headrace.config import parse as check
 from headrace.errors import RepositoryError
+from headrace.parsing import parse as check
 
 
 def parse(text: str, where: str) -> ModelConfig:

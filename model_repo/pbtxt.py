@@ -18,10 +18,10 @@ from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2
 
 from headrace.config import ModelConfig
-from headrace.config import parse as check
 from headrace.datatypes import BY_NAME, Datatype
 from headrace.errors import RepositoryError
 from headrace.models import TensorSpec
+from headrace.parsing import parse as check
 from model_repo.declared import MODEL_FILENAME, Declared
 
 SUPPORTED = frozenset(

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 import yaml
 
-from headrace.config import ServerConfig, Spell, parse
+from headrace.config import ServerConfig
 from headrace.errors import ConfigError
+from headrace.parsing import Spell, parse
 from headrace.repositories import Url
 
 ENVIRONMENT = "HEADRACE_"

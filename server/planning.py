@@ -7,6 +7,7 @@ interpreter every few dozen microseconds, so that the event loop never waits for
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from queue import SimpleQueue
@@ -15,6 +16,8 @@ from batcher.adaptive import Found
 from batcher.search import search
 from batcher.twin import Picture, Settings, Twin
 from executor.background import step_back
+
+logger = logging.getLogger("headrace.planning")
 
 
 class PlanningThread:
@@ -37,7 +40,11 @@ class PlanningThread:
             self._one(*self._asked.get())
 
     def _one(self, loop: asyncio.AbstractEventLoop, picture: Picture, settings: Settings | None, found: Found) -> None:
-        better = search(Twin(picture, _breathe), settings)
+        better = settings
+        try:
+            better = search(Twin(picture, _breathe), settings)
+        except Exception:  # the batcher goes on with the plan that it has, and will ask again
+            logger.exception("no plan could be found")
         if not loop.is_closed():
             loop.call_soon_threadsafe(found, better)
 

@@ -30,6 +30,9 @@ from server.trial import Trial
 UNBATCHED = BatchingLimits(controller="timer")
 """With nobody to share a batch there is nobody to wait for."""
 
+BATCH_S, ROW_S = 35e-6, 10e-6
+"""What a batch and each request in it take besides the run: putting together, answering. Until it is learnt."""
+
 OpenCounters = Callable[[ModelId, int], ModelCounters]
 """(model, max_batch_rows) -> this replica's counters of that version."""
 
@@ -120,7 +123,7 @@ def _controller(batching: BatchingLimits, max_batch_rows: int, loaded: LoadedMod
     return Adaptive(
         Limits(max_batch_rows, inf if delay_ms is None else delay_ms / 1e3),
         slots,
-        seed=loaded.curve,
+        seed=[(rows, seconds + BATCH_S + rows * ROW_S) for rows, seconds in loaded.curve],
         objective=batching.objective,
         slo_s=(batching.slo_ms or 0.0) / 1e3,
         planner=planner,

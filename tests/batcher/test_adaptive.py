@@ -8,6 +8,7 @@ from batcher.decide import Limits
 from batcher.simulate import Device, simulate
 from batcher.sizes import sizes
 from batcher.timer import Timer
+from batcher.twin import Settings
 
 SWEEP = (1, 2, 4, 8, 16, 32, 64)
 
@@ -84,3 +85,45 @@ def test_a_backlog_makes_batches_grow_past_what_the_plan_asks_for():
     assert table[20] == 8
     assert table[160] == 40
     assert table[-1] == 64
+
+
+def test_nobody_is_waited_for_where_a_batch_costs_less_than_waking_up():
+    device, load = Device(lambda rows: 0.00006 + 0.00001 * rows), loads.closed(8, 0.00003, 3000, seed=1)
+    controller = adaptive(device)
+    simulate(load, device, controller, 3000)
+    assert controller.plan.enough_rows == 1
+
+
+def test_sizes_that_were_said_to_be_bad_are_tried_again():
+    device, load = Device(affine), loads.poisson(1200, 60_000, seed=1)
+    wrong = [(rows, affine(rows) if rows <= 16 else 3 * affine(rows)) for rows in SWEEP]
+    controller = Adaptive(Limits(64), seed=wrong)
+    assert controller.plan.sizes[-1] == 16
+    simulate(load, device, controller, 60_000)
+    assert controller.plan.sizes[-1] > 16
+
+
+def test_while_nothing_better_is_found_plannings_become_rare():
+    asked = []
+
+    def planner(picture, settings, found):
+        asked.append(now)
+        found(settings or Settings(1, 64))
+
+    controller = Adaptive(Limits(64), seed=[(1, 0.001)], planner=planner)
+    for step in range(200_000):
+        now = step * 0.001
+        if controller.listens:
+            controller.arrived(now, 1, 0)
+        controller.finished(now, 1, 0.001, 1.0, ())
+    late = [time for time in asked if time > 100]
+    assert len(asked) > 5
+    assert len(late) <= 4
+
+
+def test_a_planning_that_finds_nothing_leaves_the_plan_as_it_is():
+    controller = Adaptive(Limits(64), seed=[(1, 0.001)], planner=lambda picture, settings, found: found(settings))
+    before = controller.plan
+    for step in range(1000):
+        controller.arrived(step * 0.001, 1, 0)
+    assert controller.plan == before

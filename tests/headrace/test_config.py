@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from headrace.config import BatchingLimits, Latest, ModelConfig, Provider, ServerConfig, parse
+from headrace.config import BatchingLimits, Latest, ModelConfig, Provider, ServerConfig
 from headrace.errors import ConfigError
+from headrace.parsing import parse
 
 KEYS = st.sampled_from(
     [*ModelConfig.model_fields, *BatchingLimits.model_fields, "latest", "name", "options", "count", "str", "odd"]

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.config import ServerConfig, parse
+from headrace.config import ServerConfig
 from headrace.errors import ConfigError
+from headrace.parsing import parse
 
 
 @pytest.mark.parametrize(
