@@ -141,8 +141,8 @@ class Adaptive:
             self._hurry(1)
         if self.listens:
             self._follower.finished(now, rows, seconds, 0, clients)
-            if self.arrivals.recording:
-                self.arrivals.finished(now, clients)
+        if self.arrivals.recording:
+            self.arrivals.finished(now, clients)
         elif now - self._planned_at >= self._rest_s:
             self._record_anew()
 

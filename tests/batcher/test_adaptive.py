@@ -3,7 +3,7 @@
 import pytest
 
 from batcher import loads
-from batcher.adaptive import Adaptive
+from batcher.adaptive import Adaptive, plan_at_once
 from batcher.decide import Limits
 from batcher.simulate import Device, simulate
 from batcher.sizes import sizes
@@ -127,3 +127,19 @@ def test_a_planning_that_finds_nothing_leaves_the_plan_as_it_is():
     for step in range(1000):
         controller.arrived(step * 0.001, 1, 0)
     assert controller.plan == before
+
+
+def test_a_plan_that_waits_is_looked_at_again_too():
+    device, load = Device(affine), loads.closed(8, 0.0003, 60_000, seed=1)
+    times = []
+
+    def planner(picture, settings, found):
+        times.append(len(times))
+        plan_at_once(picture, settings, found)
+
+    controller = adaptive(device, planner=planner)
+    simulate(load, device, controller, 2000)
+    assert controller.settings.waits
+    before = len(times)
+    simulate(load, device, controller, 20_000)
+    assert len(times) > before
