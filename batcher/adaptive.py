@@ -17,7 +17,7 @@ from batcher.curve import Curve
 from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
 from batcher.follow import Follower
 from batcher.objective import Objective
-from batcher.search import search
+from batcher.search import WORTH_WAITING_S, search
 from batcher.simulate import Load
 from batcher.sizes import best_rows
 from batcher.twin import Picture, Settings, Twin
@@ -80,9 +80,9 @@ class Adaptive:
         self._planner = planner
         self._planning = False
         self._earlier: deque[Load] = deque(maxlen=EARLIER)
+        self._planned_for = Load()
         self._came = 0
         self._next = FIRST
-        self._drifts = 0
         self._explore_in = EXPLORE
         self._explore_sizes_in = EXPLORE_SIZES
         self._rest_s = REST_S
@@ -135,24 +135,25 @@ class Adaptive:
         """See `Controller`. `running`: on average during this run, itself included."""
         self.curve.ran(rows, seconds, running)
         if self._gaps.surprised(now, rows):
-            self._hurry(FIRST * 4)
-        if self.curve.drifts != self._drifts:
-            self._drifts = self.curve.drifts
-            self._hurry(1)
+            self._hurry(now, FIRST * 4)
+        if not 1 / SURPRISE < self.curve.moved < SURPRISE:
+            self.curve.moved = 1.0
+            self._hurry(now, 1)
         if self.listens:
             self._follower.finished(now, rows, seconds, 0, clients)
         if self.arrivals.recording:
             self.arrivals.finished(now, clients)
-        elif now - self._planned_at >= self._rest_s:
+        elif not self._planning and now - self._planned_at >= self._rest_s:
             self._record_anew()
 
-    def _hurry(self, requests: int) -> None:
-        """Something has changed: plan after so many more requests."""
+    def _hurry(self, now: float, requests: int) -> None:
+        """Something has changed: plan after so many more requests. Not at once again if that has just been done."""
+        if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < REST_S):
+            return
         if not self.arrivals.recording:
             self._record_anew()
         self._next = min(self._next, self._came + requests)
-        self._rest_s = REST_S
-        self._planned_at = -REST_S
+        self._rest_s = 0.0
 
     def _record_anew(self) -> None:
         self.arrivals.forget()
@@ -168,11 +169,20 @@ class Adaptive:
         if not self.curve.trusted():
             self._follower.plan = self._first_plan()
             return
+        if self.curve.seconds(1) < WORTH_WAITING_S:  # nothing that a plan could say is worth the planning
+            self._follower.plan = self._first_plan()
+            self._planned_at, self._rest_s = now, LONGEST_REST_S
+            self.arrivals.recording = self.listens = False
+            return
         self._planning = True
         self._planned_at = now
         picture = self.picture()
+        self._planned_for = picture.load
         if len(self.arrivals) == KEPT:
             self._earlier.append(picture.load)
+            if self.arrivals.span() < REST_S:  # there will be as many again by the time they are needed
+                self.arrivals.recording = False
+                self.listens = self.plan.enough_rows > 1
         self._planner(picture, self.settings, self._found)
 
     def picture(self) -> Picture:
@@ -192,13 +202,12 @@ class Adaptive:
         self._planning = False
         if settings is None:
             return
-        self._rest_s = min(2 * self._rest_s, LONGEST_REST_S) if settings == self.settings else REST_S
+        longer = min(max(2 * self._rest_s, REST_S), LONGEST_REST_S)
+        self._rest_s = longer if settings == self.settings else REST_S
         self.settings = settings
-        self._follower.plan = settings.plan(self.curve.table(self._top), self.arrivals.load())
+        self._follower.plan = settings.plan(self.curve.table(self._top), self._planned_for)
         self._gaps.reset()
-        if len(self.arrivals) == KEPT and self.arrivals.span() < REST_S:
-            self.arrivals.recording = False
-            self.listens = settings.waits
+        self.listens = self.arrivals.recording or settings.waits
 
     def _first_plan(self) -> Plan:
         """Everything at once, one batch at a time, up to the size with the best rate."""

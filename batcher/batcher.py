@@ -159,7 +159,7 @@ class Batcher:
 
     async def _pull(self) -> None:
         while True:
-            await self._serve(await self._next_batch())  # kept in no variable: an idle slot holds no tensor
+            await self._run(await self._next_batch())  # kept in no variable: an idle slot holds no tensor
             if self._queue.rows:
                 await asyncio.sleep(0)  # an executor that runs on this loop never lets go of it by itself
 
@@ -199,26 +199,14 @@ class Batcher:
                 sleeper.set_result(None)
                 return
 
-    async def _serve(self, batch: list[Entry]) -> None:
-        """Run a closed batch, and tell the controller."""
-        rows = sum([entry.rows for entry in batch])
-        began = self._in_flight.change(self._clock(), +1)
-        self.controller.started(began.time, rows, self._in_flight.count)
-        worked = await self._run(batch)
-        now = self._clock()
-        ended = self._in_flight.change(now, -1)
-        self._full_house = False
-        seconds = now - began.time if worked else 0.0
-        beside = InFlight.average(began, ended)
-        clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
-        self.controller.finished(now, rows, seconds, beside, clients)
-
-    async def _run(self, batch: list[Entry]) -> bool:
-        """Run a closed batch and deliver to each entry. Returns whether the run worked. Raises nothing."""
+    async def _run(self, batch: list[Entry]) -> None:
+        """Run a closed batch, deliver to each entry, tell the controller. Raises nothing."""
         started = time.perf_counter_ns()
         taken = self._clock()
-        failure: BaseException | None = None
+        busy_s = self._in_flight.change(taken, +1)
         rows = [entry.rows for entry in batch]
+        self.controller.started(taken, sum(rows), self._in_flight.count)
+        failure: BaseException | None = None
         try:
             inputs = concat([entry.inputs for entry in batch])
             assembled = time.perf_counter_ns()
@@ -238,7 +226,8 @@ class Batcher:
         if failure is not None:
             self._failed(batch, sum(rows), failure)
             del failure  # its traceback holds this frame: together they would keep the batch's tensors
-            return False
+            self._ended(batch, sum(rows), taken, busy_s, worked=False)
+            return
         if self.accounts.entries:
             spans = (assembled - started) / 1e9, (ran - assembled) / 1e9, (done - ran) / 1e9
             self.accounts.ran(batch, taken, *spans)
@@ -247,7 +236,16 @@ class Batcher:
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
         if self._trouble:
             self._recover(sum(rows))
-        return True
+        self._ended(batch, sum(rows), taken, busy_s, worked=True)
+
+    def _ended(self, batch: list[Entry], rows: int, taken: float, busy_s: float, *, worked: bool) -> None:
+        """A slot is free again. What the controller learns is the time for which it was not, answers included."""
+        now = self._clock()
+        busy_s = self._in_flight.change(now, -1) - busy_s
+        beside = busy_s / (now - taken) if now > taken else 1.0
+        self._full_house = False
+        clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
+        self.controller.finished(now, rows, now - taken if worked else 0.0, beside, clients)
 
     # -- when a run fails -------------------------------------------------------------------------------------------
 

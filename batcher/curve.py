@@ -20,6 +20,8 @@ NOISE_KEPT = 101
 ALIKE = 4
 """Runs in a row that must all be slower, or all quicker, by more than `DRIFT` before the whole curve is moved."""
 DRIFT = 1.25
+ALONE = 1.01
+"""Fewer batches in flight on average are one, but for rounding."""
 SAMPLED = 7
 """Of sizes that are well known, one run in eight is learnt from; it is a bit mask."""
 OUTLIER = 4.0
@@ -44,6 +46,8 @@ class Curve:
         self.runs = 0
         self.drifts = 0
         """How often the whole curve was moved."""
+        self.moved = 1.0
+        """By which factor in all; whoever has seen it sets it to 1."""
         self.slowdown = [1.0] * (slots + 1)
         """By batches in flight, from 0: by how much longer each takes."""
         self._runs: dict[int, deque[float]] = {}
@@ -56,7 +60,7 @@ class Curve:
         """A batch of `rows` took `seconds` while `running` batches were in flight on average, itself included."""
         self.runs += 1
         runs = self._runs.get(rows)
-        if running <= 1.0 and runs is not None and len(runs) == KEPT:
+        if running < ALONE and runs is not None and len(runs) == KEPT:
             ratio = seconds / self._median[rows]
             self._watch(ratio)
             if self.runs & SAMPLED:
@@ -110,6 +114,7 @@ class Curve:
             streak.clear()
             self._noise.clear()
             self.drifts += 1
+            self.moved *= factor
 
     def factor(self, running: float) -> float:
         """By how much longer a batch takes when `running` are in flight."""

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Mark(NamedTuple):
-    """A moment: the time, and the sum over all batches of the seconds that they had been in flight by then."""
-
-    time: float
-    busy_s: float
-
 
 class InFlight:
     """Counts. `count` is what is in flight."""
 
+    __slots__ = ("_busy_s", "_since", "count")
+
     def __init__(self) -> None:
         self.count = 0
-        self._last = Mark(0.0, 0.0)
+        self._busy_s = 0.0
+        self._since = 0.0
 
-    def change(self, now: float, by: int) -> Mark:
-        """`by` batches more are in flight from now on."""
-        self._last = mark = Mark(now, self._last.busy_s + self.count * (now - self._last.time))
+    def change(self, now: float, by: int) -> float:
+        """`by` batches more are in flight from now on. Returns the sum over all batches of the seconds they were."""
+        self._busy_s += self.count * (now - self._since)
+        self._since = now
         self.count += by
-        return mark
-
-    @staticmethod
-    def average(start: Mark, end: Mark) -> float:
-        """Batches in flight between two moments; 1 if no time has passed."""
-        return (end.busy_s - start.busy_s) / (end.time - start.time) if end.time > start.time else 1.0
+        return self._busy_s

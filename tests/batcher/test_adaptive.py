@@ -87,10 +87,12 @@ def test_a_backlog_makes_batches_grow_past_what_the_plan_asks_for():
     assert table[-1] == 64
 
 
-def test_nobody_is_waited_for_where_a_batch_costs_less_than_waking_up():
+def test_nothing_is_planned_where_a_batch_costs_less_than_waking_up():
     device, load = Device(lambda rows: 0.00006 + 0.00001 * rows), loads.closed(8, 0.00003, 3000, seed=1)
     controller = adaptive(device)
     simulate(load, device, controller, 3000)
+    assert controller.settings is None
+    assert not controller.listens
     assert controller.plan.enough_rows == 1
 
 

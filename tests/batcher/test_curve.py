@@ -33,7 +33,7 @@ def test_when_all_runs_are_slower_the_whole_curve_moves():
     for rows in (1, 4, 1, 4):
         curve.ran(rows, 2 * (0.004 + 0.001 * rows))
     assert curve.seconds(16) == pytest.approx(0.040, rel=0.1)
-    assert curve.drifts == 1
+    assert curve.moved == pytest.approx(2.0)
 
 
 def test_what_batches_in_flight_cost_each_other_is_learnt():
