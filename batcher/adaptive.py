@@ -17,9 +17,8 @@ from batcher.curve import Curve
 from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
 from batcher.follow import Follower
 from batcher.objective import Objective
-from batcher.search import WORTH_WAITING_S, search
+from batcher.search import WORTH_WAITING_S, at_once, search
 from batcher.simulate import Load
-from batcher.sizes import best_rows
 from batcher.twin import Picture, Settings, Twin
 
 Found: TypeAlias = Callable[[Settings | None], None]
@@ -210,11 +209,11 @@ class Adaptive:
         self.listens = self.arrivals.recording or settings.waits
 
     def _first_plan(self) -> Plan:
-        """Everything at once, one batch at a time, up to the size with the best rate."""
+        """Everything at once."""
         if not self.curve.known():
             return Plan(1, tuple(range(self._top + 1)))
         table = self.curve.table(self._top)
-        return Settings(1, best_rows(table)).plan(table, Load())
+        return at_once(table, self.curve.slowdown).plan(table, Load())
 
 
 class _Watch:

@@ -48,8 +48,10 @@ class Curve:
         """How often the whole curve was moved."""
         self.moved = 1.0
         """By which factor in all; whoever has seen it sets it to 1."""
-        self.slowdown = [1.0] * (slots + 1)
-        """By batches in flight, from 0: by how much longer each takes."""
+        self.slowdown = [1.0, *map(float, range(1, slots + 1))]
+        """By batches in flight, from 0: by how much longer each takes; until it is learnt, as on one core."""
+        self._beside = [0] * (slots + 1)
+        """Runs from which it was learnt."""
         self._runs: dict[int, deque[float]] = {}
         self._median: dict[int, float] = {}
         self._sizes: list[int] = []
@@ -93,7 +95,8 @@ class Curve:
         if k > 1:
             # From an average of batches in flight to a whole one, along the line through (1, 1).
             whole = 1 + (factor - 1) * (k - 1) / (running - 1)
-            self.slowdown[k] += 0.1 * (min(max(whole, 0.5), 2.0 * k) - self.slowdown[k])
+            self._beside[k] += 1
+            self.slowdown[k] += max(0.1, 1 / self._beside[k]) * (min(max(whole, 0.5), 2.0 * k) - self.slowdown[k])
 
     def _watch(self, ratio: float) -> None:
         """Move all that is known if the last few runs all say so."""

@@ -7,11 +7,12 @@ as many batches as the device gains from), moves along one setting at a time, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
 from batcher.objective import BLOCKS
+from batcher.sizes import best_rows
 from batcher.twin import Settings, Twin
 
 LEAST_GAIN = 0.01
@@ -34,11 +35,15 @@ STEPS = 30
 """Moves at most; three or four are usual."""
 
 
+def at_once(seconds: Sequence[float], slowdown: Sequence[float]) -> Settings:
+    """Everything at once, in batches up to the size with the best rate, as many in flight as the device gains from."""
+    in_flight = max(range(1, len(slowdown)), key=lambda k: (k / slowdown[k] * (1 - EXTRA * k), -k))
+    return Settings(in_flight, best_rows(seconds))
+
+
 def simplest(twin: Twin) -> Settings:
-    """Everything at once, as many batches in flight as the device gains from."""
-    slowdown = twin.picture.slowdown
-    in_flight = max(range(1, twin.picture.slots + 1), key=lambda k: (k / slowdown[k] * (1 - EXTRA * k), -k))
-    return Settings(in_flight, twin.best_rows)
+    """What is done where nothing better is known."""
+    return at_once(twin.picture.seconds, twin.picture.slowdown)
 
 
 def search(twin: Twin, now_in_force: Settings | None) -> Settings:

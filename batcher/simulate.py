@@ -28,13 +28,14 @@ BREATH = 7
 class Load:
     """Requests in open loop at the times `opens`, and `clients` that come back after `thinks` (cyclic), in seconds.
 
-    `rows` are the rows of the n-th request, cyclic.
+    `rows` are the rows of the n-th request, cyclic. The clients begin one after the other, over `apart_s`.
     """
 
     opens: Sequence[float] = ()
     clients: int = 0
     thinks: Sequence[float] = (0.0,)
     rows: Sequence[int] = (1,)
+    apart_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -116,7 +117,8 @@ class _Line:
         self._next_open = next(self._opens, inf)
         self._thinks = cycle(load.thinks)
         self._sizes = cycle(load.rows)
-        self._returns = [(next(self._thinks), client) for client in range(1, load.clients + 1)]
+        step = load.apart_s / max(1, load.clients)
+        self._returns = [(client * step + next(self._thinks), client) for client in range(1, load.clients + 1)]
         heapify(self._returns)
         self._find_next()
 

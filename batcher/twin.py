@@ -9,7 +9,7 @@ large enough must not look as good as one with something to spare.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import msgspec
@@ -95,11 +95,13 @@ class Twin:
         if load.clients and not load.opens and known >= FEWEST:
             self.requests = max(self.requests, CYCLES * load.clients)
         self._device = Device(picture.seconds.__getitem__, picture.slowdown, picture.noise)
+        self.best_rows = best_rows(picture.seconds)
+        # Clients that begin together stay together under plans that would never have brought them together.
+        load = replace(load, apart_s=picture.seconds[self.best_rows])
         self._loads = [load]
         if load.opens:
-            self._loads.append(Load([each / STRESS for each in load.opens], load.clients, load.thinks, load.rows))
+            self._loads.append(replace(load, opens=[each / STRESS for each in load.opens]))
             self._loads += _most_different(load, picture.earlier)
-        self.best_rows = best_rows(picture.seconds)
         self.open_rate = _open_rate(load)
 
     def costs(self, settings: Settings) -> Costs:
