@@ -150,9 +150,16 @@ class Adaptive:
         if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < REST_S):
             return
         if not self.arrivals.recording:
+            if self._cheap():
+                return
             self._record_anew()
-        self._next = min(self._next, self._came + requests)
+        enough = max(requests, FIRST - len(self.arrivals))
+        self._next = min(self._next, self._came + enough)
         self._rest_s = 0.0
+
+    def _cheap(self) -> bool:
+        """Nothing that a plan could say is worth the planning."""
+        return self.curve.seconds(1) < WORTH_WAITING_S
 
     def _record_anew(self) -> None:
         self.arrivals.forget()
@@ -161,14 +168,14 @@ class Adaptive:
 
     def _look(self, now: float) -> None:
         """Enough has come since the last planning."""
-        grown = 2 * len(self.arrivals) if len(self.arrivals) < KEPT else KEPT
-        self._next = self._came + max(FIRST, grown - len(self.arrivals) if grown < KEPT else grown)
+        fresh = self.arrivals.fresh
+        self._next = self._came + (max(FIRST, fresh) if 2 * fresh < KEPT else KEPT)
         if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < self._rest_s):
             return
         if not self.curve.trusted():
             self._follower.plan = self._first_plan()
             return
-        if self.curve.seconds(1) < WORTH_WAITING_S:  # nothing that a plan could say is worth the planning
+        if self._cheap():
             self._follower.plan = self._first_plan()
             self._planned_at, self._rest_s = now, LONGEST_REST_S
             self.arrivals.recording = self.listens = False
@@ -177,7 +184,7 @@ class Adaptive:
         self._planned_at = now
         picture = self.picture()
         self._planned_for = picture.load
-        if len(self.arrivals) == KEPT:
+        if fresh == KEPT:
             self._earlier.append(picture.load)
             if self.arrivals.span() < REST_S:  # there will be as many again by the time they are needed
                 self.arrivals.recording = False

@@ -14,6 +14,8 @@ from batcher.simulate import Load
 
 KEPT = 512
 """Requests that are remembered."""
+FEWEST = 24
+"""Requests that say something; until there are so many new ones, the old ones are what is known."""
 MOST_CLIENTS = 4096
 """Clients of which the time of the last answer is known."""
 
@@ -33,9 +35,15 @@ class Arrivals:
     def __init__(self) -> None:
         self.recording = True
         self._last: deque[Came] = deque(maxlen=KEPT)
+        self._before: deque[Came] = deque()
         self._answered: dict[int, float] = {}
 
     def __len__(self) -> int:
+        return len(self._window())
+
+    @property
+    def fresh(self) -> int:
+        """Requests since it was last told to forget, of those that are remembered."""
         return len(self._last)
 
     def arrived(self, now: float, rows: int, client: int) -> None:
@@ -57,21 +65,27 @@ class Arrivals:
 
     def forget(self) -> None:
         """Start anew: what was not recorded in between must not look like silence."""
-        self._last.clear()
+        self._before = self._window()
+        self._last = deque(maxlen=KEPT)
         self._answered.clear()
 
     def span(self) -> float:
         """Seconds from the first remembered request to the last."""
-        return self._last[-1].time - self._last[0].time if self._last else 0.0
+        window = self._window()
+        return window[-1].time - window[0].time if window else 0.0
 
     def load(self) -> Load:
         """The remembered requests, as something that can be run again; times from 0."""
-        returns = [came for came in self._last if came.think >= 0]
+        window = self._window()
+        returns = [came for came in window if came.think >= 0]
         clients = {came.client for came in returns}
-        opens = [came.time for came in self._last if came.client not in clients]
+        opens = [came.time for came in window if came.client not in clients]
         return Load(
             opens=[time - opens[0] for time in opens],
             clients=len(clients),
             thinks=[came.think for came in returns] or (0.0,),
-            rows=[came.rows for came in self._last] or (1,),
+            rows=[came.rows for came in window] or (1,),
         )
+
+    def _window(self) -> deque[Came]:
+        return self._last if len(self._last) >= FEWEST or not self._before else self._before

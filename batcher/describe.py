@@ -14,6 +14,7 @@ import msgspec
 
 from batcher import sentences
 from batcher.adaptive import Adaptive
+from batcher.arrivals import FEWEST
 from batcher.controller import Controller
 from batcher.decide import Plan, decide
 from batcher.follow import Follower
@@ -22,7 +23,7 @@ from batcher.queue import RowQueue
 from batcher.search import simplest
 from batcher.simulate import Load
 from batcher.timer import Timer
-from batcher.twin import FEWEST, Picture, Twin
+from batcher.twin import Picture, Twin
 
 Document: TypeAlias = dict[str, Any]
 

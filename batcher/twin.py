@@ -14,6 +14,7 @@ from math import inf
 
 import msgspec
 
+from batcher.arrivals import FEWEST
 from batcher.decide import Limits, Plan
 from batcher.follow import Follower
 from batcher.objective import Costs, Objective, costs
@@ -28,8 +29,6 @@ DIFFERENT = 1.3
 BACKLOG = 4
 SILENCE = 5.0
 """Mean gaps between requests of the open load without a request: then the plan is for another load."""
-FEWEST = 24
-"""Requests that there must be to learn anything from them."""
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -1,0 +1,27 @@
+"""The last requests as a load that can be run again."""
+
+from batcher.arrivals import FEWEST, Arrivals
+
+
+def came(arrivals, times, client=0):
+    for now in times:
+        arrivals.arrived(now, 1, client)
+
+
+def test_a_client_that_was_answered_comes_back_after_a_think_time():
+    arrivals = Arrivals()
+    arrivals.arrived(0.0, 1, 7)
+    arrivals.finished(1.0, [7])
+    arrivals.arrived(1.5, 2, 7)
+    load = arrivals.load()
+    assert (load.clients, load.thinks, load.opens, load.rows) == (1, [0.5], [], [1, 2])
+
+
+def test_what_was_known_is_known_until_there_is_enough_of_the_new():
+    arrivals = Arrivals()
+    came(arrivals, range(100))
+    arrivals.forget()
+    came(arrivals, range(1000, 1000 + FEWEST - 1))
+    assert (arrivals.fresh, len(arrivals), arrivals.span()) == (FEWEST - 1, 100, 99)
+    came(arrivals, [2000])
+    assert (arrivals.fresh, len(arrivals), arrivals.load().opens[-1]) == (FEWEST, FEWEST, 1000)
