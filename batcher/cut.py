@@ -19,6 +19,7 @@ class Piece(Entry):
         entry = whole.entry
         inputs = {name: array[start : start + rows] for name, array in entry.inputs.items()}
         super().__init__(inputs, rows, entry.key, entry.arrived)
+        self.rank = entry.rank
         self._whole = whole
         self._index = index
 

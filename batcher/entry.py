@@ -31,16 +31,17 @@ class Entry:
     seconds. `waiting` is true while a queue holds it. `done` is set by the first of delivered, expired, cancelled;
     whoever finds it set leaves the entry alone. `pieces` are the entries that are queued in its stead if it has too
     many rows for one batch. `part` says with whom it runs again after a batch of its failed: with entries of the
-    same part only.
+    same part only. Among entries with one key the lowest `rank` runs first; it is the time of arrival, later by what
+    the priority puts it off.
     """
 
-    __slots__ = ("arrived", "client", "done", "inputs", "key", "part", "pieces", "rows", "timer", "waiting")
+    __slots__ = ("arrived", "client", "done", "inputs", "key", "part", "pieces", "rank", "rows", "timer", "waiting")
 
     def __init__(self, inputs: Mapping[str, Array], rows: int, key: Hashable, arrived: float, client: int = 0) -> None:
         self.inputs = inputs
         self.rows = rows
         self.key = key
-        self.arrived = arrived
+        self.arrived = self.rank = arrived
         self.client = client
         self.waiting = False
         self.done = False

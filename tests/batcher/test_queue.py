@@ -44,25 +44,45 @@ def test_requests_without_rows_share_the_last_batch_that_has_room():
     assert queue.take((), 1) == entries[3:]
 
 
-def test_a_group_that_had_its_turn_goes_to_the_end_of_the_line():
-    queue = filled(*(Asked([1], 0.0, key) for key in "aabbc"))
+def test_among_shapes_the_oldest_request_goes_first_and_equals_take_turns():
+    queue = filled(*(Asked([1], at, key) for at, key in enumerate("aabca")), *(Asked([1], 9.0, key) for key in "ab"))
     order = []
     while groups := list(queue.groups()):
         order.append(groups[0][0])
         queue.take(groups[0][0], 1)
-    assert order == ["a", "b", "c", "a", "b"]
+    assert order == ["a", "a", "b", "c", "a", "b", "a"]
+
+
+def test_a_lower_rank_overtakes_in_its_line_and_among_shapes_and_equals_do_not():
+    def ranked(rank, key="a"):
+        entry = Asked([1], 0.0, key)
+        entry.rank = rank
+        return entry
+
+    late, soon, sooner, soon_too, other = (
+        ranked(9.0),
+        ranked(2.0),
+        ranked(1.0),
+        ranked(2.0),
+        ranked(1.5, "b"),
+    )
+    queue = filled(late, soon, sooner, soon_too, other)
+    assert queue.take("a", 1) == [sooner]
+    assert [key for key, _ in queue.groups()] == ["b", "a"]
+    assert queue.take("a", 8) == [soon, soon_too, late]
 
 
 def test_a_failed_batch_comes_back_in_front_of_the_later_and_behind_the_earlier():
     entries = [Asked([number], float(number)) for number in range(6)]
     queue = filled(*entries)
+    blame = Blame()
     first, second = queue.take((), 2), queue.take((), 2)
     assert queue.rows == 2
-    queue.put_back(first)
-    queue.put_back(second)
+    for part in [*reversed(blame.parts(first)), *reversed(blame.parts(second))]:
+        queue.put_back(part)
     assert queue.rows == 6
     assert list(queue.groups()) == [((), Waiting(6, 0.0))]
-    assert queue.take((), 8) == entries
+    assert [queue.take((), 8) for _ in range(5)] == [*([entry] for entry in entries[:4]), entries[4:]]
 
 
 def test_a_failed_batch_comes_back_though_its_group_is_gone_and_waits_for_the_others_turn():
@@ -116,8 +136,8 @@ def test_those_who_give_up_free_their_memory_though_nothing_is_taken():
         queue.append(entry)
         give_up(queue, entry)
         assert entry.inputs == {}
-    assert sum(map(len, queue._groups.values())) < 1_100
-    assert len(queue._groups) == len(queue._group_rows) < 1_100
+    assert sum(map(len, queue._lines.values())) < 1_100
+    assert len(queue._lines) < 1_100
     assert list(queue.groups()) == [("a", Waiting(1, 0.0))]
     assert queue.take("a", 8) == [stuck]
     assert queue.rows == 0
