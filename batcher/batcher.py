@@ -15,25 +15,24 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from math import inf
 from typing import Any
 
 from batcher.account import Accounts
 from batcher.alarm import Alarm
 from batcher.assemble import concat, split
-from batcher.blame import Blame
-from batcher.ceiling import Ceiling
 from batcher.controller import Controller
 from batcher.cut import Rejoin
-from batcher.decide import Dispatch, WaitUntil
+from batcher.decide import Dispatch, Waiting, WaitUntil
 from batcher.describe import describe
 from batcher.entry import Entry, Outcome
 from batcher.in_flight import InFlight
 from batcher.queue import RowQueue
+from batcher.recovery import Recovery
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
-from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, OutOfMemory, QueueFull, ServingError
+from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, QueueFull, ServingError
 from headrace.executor import Executor
 from headrace.models import ModelId
 
@@ -62,17 +61,13 @@ class Batcher:
         self._model = model
         self._executor = executor
         self.controller = controller
-        self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
         self._counters = counters
         self._batched = batched
         self._clock = clock
         self.accounts = Accounts()
         self._queue = RowQueue()
-        self._blame = Blame()
-        self._ceiling = Ceiling(max_batch_rows)
-        self._trouble = False
-        """Whether blame or ceiling want to hear of a run that works: asked instead of them, as it costs less."""
+        self._recovery = Recovery(model, self._queue, max_batch_rows, self._cut)
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
         self._alarm = Alarm(self._wake)
@@ -101,7 +96,7 @@ class Batcher:
         queue = self._queue
         if queue.rows + entry.rows > self._max_queue_rows:
             raise self._full(entry.rows)
-        if entry.rows <= self._max_batch_rows:
+        if entry.rows <= self._recovery.max_batch_rows:
             queue.append(entry)
         else:
             for piece in self._cut(entry):
@@ -124,7 +119,7 @@ class Batcher:
         self._leave(entry)
 
     def _cut(self, entry: Entry) -> Sequence[Entry]:
-        entry.pieces = Rejoin(entry, self._leave).cut(self._max_batch_rows)
+        entry.pieces = Rejoin(entry, self._leave).cut(self._recovery.max_batch_rows)
         return entry.pieces
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
@@ -164,33 +159,39 @@ class Batcher:
                 await asyncio.sleep(0)  # an executor that runs on this loop never lets go of it by itself
 
     async def _next_batch(self) -> list[Entry]:
-        queue = self._queue
         while True:
             again = inf
             now = self._clock()
-            for key, waiting in queue.groups():
-                if queue.runs_again(key):
-                    verdict: Dispatch | WaitUntil = Dispatch(self._max_batch_rows, "at_once")
-                else:
-                    verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._in_flight.count)
-                    if waiting.rows >= self._max_batch_rows and isinstance(verdict, WaitUntil) and verdict.time < inf:
-                        verdict = Dispatch(self._max_batch_rows, "full")  # the memory allows no more
+            for key, waiting in self._queue.groups():
+                verdict = self._decide(now, key, waiting)
                 if isinstance(verdict, Dispatch):
-                    batch = queue.take(key, min(verdict.rows, self._max_batch_rows))
-                    self._counters.cells[cell.QUEUE_ROWS] = queue.rows
-                    self._counters.cells[REASON_AT[verdict.reason]] += 1
-                    if self.accounts.entries:
-                        self.accounts.closed(batch, verdict.reason, self._in_flight.count + 1)
-                    if self._sleepers and queue.rows:
-                        self._wake()  # what is left may be a batch too
-                    return batch
+                    return self._close_batch(key, verdict)
                 again = min(again, verdict.time)
             if again < inf:
                 self._alarm.set(now, again)
-            self._full_house = again == inf and queue.rows > 0
+            self._full_house = again == inf and self._queue.rows > 0
             sleeper = asyncio.get_running_loop().create_future()
             self._sleepers.append(sleeper)
             await sleeper
+
+    def _decide(self, now: float, key: Hashable, waiting: Waiting) -> Dispatch | WaitUntil:
+        most = self._recovery.max_batch_rows
+        if self._queue.runs_again(key):
+            return Dispatch(most, "at_once")
+        verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._in_flight.count)
+        if waiting.rows >= most and isinstance(verdict, WaitUntil) and verdict.time < inf:
+            return Dispatch(most, "full")  # the memory allows no more
+        return verdict
+
+    def _close_batch(self, key: Hashable, verdict: Dispatch) -> list[Entry]:
+        batch = self._queue.take(key, min(verdict.rows, self._recovery.max_batch_rows))
+        self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
+        self._counters.cells[REASON_AT[verdict.reason]] += 1
+        if self.accounts.entries:
+            self.accounts.closed(batch, verdict.reason, self._in_flight.count + 1)
+        if self._sleepers and self._queue.rows:
+            self._wake()  # what is left may be a batch too
+        return batch
 
     def _wake(self) -> None:
         while self._sleepers:
@@ -224,8 +225,11 @@ class Batcher:
         except BaseException as error:  # whatever it was, these requests must hear of it and the slot must go on
             failure = error
         if failure is not None:
-            self._failed(batch, sum(rows), failure)
-            del failure  # its traceback holds this frame: together they would keep the batch's tensors
+            verdict = self._recovery.failed(batch, sum(rows), failure, self._clock())
+            self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
+            if verdict is not None:
+                self._deliver(batch, [verdict])
+            del failure, verdict  # its traceback holds this frame: together they would keep the batch's tensors
             self._ended(batch, sum(rows), taken, busy_s, worked=False)
             return
         if self.accounts.entries:
@@ -234,8 +238,8 @@ class Batcher:
         self._deliver(batch, parts)  # before it is counted: somebody waits
         queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
-        if self._trouble:
-            self._recover(sum(rows))
+        if self._recovery.pending:
+            self._recovery.worked(sum(rows), self._clock())
         self._ended(batch, sum(rows), taken, busy_s, worked=True)
 
     def _ended(self, batch: list[Entry], rows: int, taken: float, busy_s: float, *, worked: bool) -> None:
@@ -246,61 +250,6 @@ class Batcher:
         self._full_house = False
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
         self.controller.finished(now, rows, now - taken if worked else 0.0, beside, clients)
-
-    # -- when a run fails -------------------------------------------------------------------------------------------
-
-    def _failed(self, batch: list[Entry], rows: int, error: BaseException) -> None:
-        """Put back in the queue who may yet have an answer; who failed alone hears why."""
-        self._trouble = True
-        if isinstance(error, MemoryError):  # there was no room to put the batch together
-            error = OutOfMemory(f"model {self._model.name!r} failed: no memory for a batch of {rows} rows: {error}")
-        if isinstance(error, OutOfMemory):
-            if not self._ceiling.lowered:
-                logger.warning("model %s: a batch of %d rows failed for want of memory: %s", self._model, rows, error)
-            self._ceiling.failed(rows, self._clock())
-            self._obey_ceiling()
-            if rows > 1:
-                self._run_again([self._smaller(batch)])
-                return
-        if len(batch) > 1:
-            self._run_again(self._blame.parts(batch))
-            return
-        self._blame.failed_alone()
-        if not isinstance(error, ServingError):
-            logger.error("model %s: a batch failed in an unforeseen way", self._model, exc_info=error)
-            error = ExecutorFailed(f"model {self._model.name!r} failed: {type(error).__name__}: {error}")
-        self._deliver(batch, [error])
-
-    def _recover(self, rows: int) -> None:
-        """A run has worked after others had failed."""
-        self._blame.worked()
-        if self._ceiling.lowered:
-            self._ceiling.ran(rows, self._clock())
-            self._obey_ceiling()
-        self._trouble = self._ceiling.lowered
-
-    def _run_again(self, parts: Sequence[Sequence[Entry]]) -> None:
-        for part in reversed(parts):
-            if part:
-                self._queue.put_back(part)
-        self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
-
-    def _smaller(self, batch: list[Entry]) -> list[Entry]:
-        """Those of the batch that are still wanted, in pieces if they are above the ceiling, to be batched anew."""
-        smaller: list[Entry] = []
-        for entry in batch:
-            if not entry.done:
-                smaller += self._cut(entry) if entry.rows > self._max_batch_rows else [entry]
-        part = self._blame.part(len(smaller))
-        for entry in smaller:
-            entry.part = part
-        return smaller
-
-    def _obey_ceiling(self) -> None:
-        before, now = self._max_batch_rows, self._ceiling.rows
-        if now != before:
-            self._max_batch_rows = now
-            logger.info("model %s: the memory is enough for batches of %d rows, not %d", self._model, now, before)
 
     def _deliver(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):

@@ -189,7 +189,7 @@ class AnyTraffic(RuleBasedStateMachine):
         delay_s, now = self.limits[1], asyncio.get_running_loop().time()
         for key in KEYS:
             waiting = table.waiting(key)
-            assert len(waiting) < self.batcher._max_batch_rows
+            assert len(waiting) < self.batcher._recovery.max_batch_rows
             assert "failed" not in {table.place[number] for number in waiting}
             assert all(now < table.owner[number].arrived + delay_s + SLACK_S for number in waiting)
 
