@@ -38,13 +38,13 @@ def form(
         if due >= now + seconds(most):
             break
         if waiting - rows < take and due >= now + seconds(rows):
-            return _most_in_time(due - now, rows, most, seconds), leave
+            return most_in_time(due - now, rows, most, seconds), leave
         leave += 1
         waiting -= rows
     return take, leave
 
 
-def _most_in_time(left_s: float, low: int, high: int, seconds: Seconds) -> int:
+def most_in_time(left_s: float, low: int, high: int, seconds: Seconds) -> int:
     """The most rows between `low`, which is in time, and `high`, which is not, that take no longer than `left_s`."""
     while high - low > 1:
         middle = (low + high) // 2

@@ -246,7 +246,7 @@ class _Service:
             beside = (self._busy - busy) / (now - start) if now > start else 1.0
             self._controller.finished(now, rows, now - start, beside, [client for _, _, client, _ in batch if client])
             if self._outlook is not None:
-                self._outlook.ended(number)
+                self._outlook.ended(number, now)
             yield batch
         self._find_next(now)
 
