@@ -1,78 +1,88 @@
 """What a request that arrives now can expect: when it will be answered, by the learnt curve and what is before it.
 
-Owned by one batcher, or by one simulation, and only if requests have deadlines. Told of batches as they begin and end.
-Invariant: a request is let in only if it is expected to be through before its deadline, with a margin for the errors
-that were made before.
+Owned by one batcher or one simulation, from the first request with a deadline on; told of batches as they begin and
+end. Times are passed in. Invariants: 1. Who is let in is expected to be through before its deadline, with a margin for
+the errors of the last expectations. 2. One request a second is let in to an executor that has nothing to do, whatever
+is expected: nothing but a run can tell that a model is not that slow any more.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from math import exp, inf, sqrt
 from typing import Protocol
 
 from batcher.admission import form, most_in_time, start
 from batcher.curve import Curve
-from batcher.decide import Plan
+from batcher.decide import Dispatch, Plan, WaitUntil
 
 REFRESH = 16
-"""Batches after which the size of a full batch and the margin are looked at anew."""
+"""Batches after which the rows of a full batch and the margin are looked at anew."""
 KEPT = 64
-"""Batches whose time was foretold, and by what factor wrongly."""
+"""Batches of which it is known how many times as long as expected they took."""
 DOUBT = (1.0,) * 7 + (1.15,)
-"""What these factors are taken for until there are any."""
+"""What this is taken for until there are any."""
+MOST_WRONG = 4.0
+"""What is further off does not count for more."""
 SURE = 0.95
-"""Share of the batches that are within the margin."""
+"""Share of the batches that the margin is enough for."""
 MEMORY = 4.0
-"""Full batches after which an arrival counts 1/e in the pace."""
+"""Full batches after which an arrival counts 1/e in the pace of arrivals."""
 ALERT = 2.0
-"""Full batches for which a refusal is taken for overload: batches are of the best size then, whatever the plan says."""
+"""Full batches for which a refusal is a sign of overload: batches are full then, whatever the plan says."""
 SMOOTH = 1 / 64
-"""Weight of a request in the mean of how long they can wait."""
+"""Weight of a request in the mean of the times that are left on arrival."""
+FIT = 2.0
+"""Full batches that fit into that mean: the one that runs when a request arrives, and its own."""
 GOOD = 0.97
 """A full batch is the largest with this share of the best rate: which is best is not known that well."""
-FIT = 2.0
-"""Full batches that must fit into that: the one that is running when a request arrives, and its own."""
+TRY_EVERY_S = 1.0
 
 
 class Learnt(Protocol):
-    """What a learning controller knows."""
+    """What a learning controller knows. Its curve has at least one size."""
 
     @property
-    def curve(self) -> Curve: ...
+    def curve(self) -> Curve:
+        """Seconds of a batch."""
+        ...
 
     @property
-    def plan(self) -> Plan: ...
+    def plan(self) -> Plan:
+        """What is in force."""
+        ...
 
 
 class Outlook:
     """`top`: the most rows that a batch may have."""
 
     def __init__(self, learnt: Learnt, top: int) -> None:
+        self.top = top
         self._learnt = learnt
-        self._top = top
-        self._running: dict[int, tuple[float, int, float]] = {}
-        """Number -> when it began, its rows, when it should be through."""
+        self._running: dict[Hashable, tuple[float, float]] = {}
+        """When each batch began, and when it should be through."""
         self._errors = deque(DOUBT, maxlen=KEPT)
+        self._refresh_in = REFRESH
         self._pace = 0.0
-        """Arrivals in rows, weighted by age; by the second, divided by `_memory_s`."""
-        self._last = -inf
-        self._refused = -inf
-        self._patience_s = inf
+        """Rows that arrived, weighted by age: the rate is this by `_memory_s`."""
+        self._last = self._refused = self._tried = -inf
+        self._patience_s = 0.0
         self.refresh()
 
     def refresh(self) -> None:
         """Look anew at what was learnt."""
-        curve, top = self._learnt.curve, self._top
-        ordered = sorted(self._errors)
-        self._mean = sum(ordered) / len(ordered)
-        self._excess = max(0.0, ordered[int(SURE * len(ordered))] - self._mean)
-        self._k = min(self._learnt.plan.in_flight, len(curve.slowdown) - 1)
-        self._factor = self._mean * curve.factor(self._k)
-        longest = self._patience_s / FIT - self._excess * self.seconds(1)
-        if self.seconds(top) > longest:
-            top = most_in_time(longest, 1, top, self.seconds)
+        curve, top = self._learnt.curve, self.top
+        errors = sorted(self._errors)
+        mean = sum(errors) / len(errors)
+        self._excess = max(0.0, errors[int(SURE * len(errors))] / mean - 1)
+        self._in_flight = min(self._learnt.plan.in_flight, len(curve.slowdown) - 1)
+        self._mean = mean
+        self._factor = mean * curve.factor(self._in_flight)
+        if self._patience_s:
+            longest_s = self._patience_s / FIT / (1 + self._excess)
+            if self.seconds(top) > longest_s:
+                top = most_in_time(longest_s, 1, top, self.seconds)
         sizes = [rows for rows, _, _ in curve.known() if rows < top]
         rates = [(rows / curve.seconds(rows), rows) for rows in (*sizes, top)]
         least = GOOD * max(rates)[0]
@@ -84,37 +94,66 @@ class Outlook:
         """Expected of a batch, among as many others as the plan allows."""
         return self._learnt.curve.seconds(rows) * self._factor
 
-    def began(self, number: int, now: float, rows: int) -> None:
-        """A batch has begun."""
-        self._running[number] = now, rows, now + self.seconds(rows)
-        if not number % REFRESH:
+    def began(self, batch: Hashable, now: float, rows: int) -> None:
+        """A batch has begun; `batch` tells it from others that run."""
+        self._running[batch] = now, now + self.seconds(rows)
+        self._refresh_in -= 1
+        if self._refresh_in <= 0:
+            self._refresh_in = REFRESH
             self.refresh()
 
-    def ended(self, number: int, now: float) -> None:
-        """A batch is through."""
-        began, _, end = self._running.pop(number)
-        self._errors.append((now - began) / (end - began) * self._mean)
+    def ended(self, batch: Hashable, now: float, *, worked: bool = True) -> None:
+        """It is through. What began before this object was made may end, too."""
+        times = self._running.pop(batch, None)
+        if times is not None and worked:
+            began, end = times
+            error = (now - began) / (end - began) * self._mean
+            self._errors.append(min(MOST_WRONG, max(1 / MOST_WRONG, error)))
+
+    def expected(self, now: float, ahead: int, rows: int) -> float:
+        """When `rows` rows that arrive now behind `ahead` others will be through, the margin included."""
+        places, full, full_s = self._in_flight, self.full, self.full_s
+        free = sorted([end if end > now else now for _, end in self._running.values()])
+        if len(free) > places:
+            del free[: len(free) - places]
+        elif len(free) < places:
+            free = [now] * (places - len(free)) + free
+        begin, mine = start(free, ahead, rows, full, full_s)
+        company = int(self._pace * (begin - now) / self._memory_s)  # those who will have come by then
+        in_it_s = self.seconds(mine + company if mine + company < full else full)
+        return begin + in_it_s + self._excess * full_s * sqrt(2 + (begin - now) / full_s)
 
     def late_by(self, now: float, ahead: int, rows: int, due: float) -> float:
-        """By how much an arrival with `ahead` rows before it would miss `due`; 0 or less: it is let in."""
-        if self._patience_s == inf:
-            self._patience_s = due - now
+        """By how much an arrival with `ahead` rows before it would miss `due`, in seconds; 0 or less: it is let in."""
+        left_s = due - now
+        if not self._patience_s:
+            self._patience_s = left_s
             self.refresh()
-        self._patience_s += SMOOTH * (due - now - self._patience_s)
+        self._patience_s += SMOOTH * (left_s - self._patience_s)
         self._pace = self._pace * exp((self._last - now) / self._memory_s) + rows
         self._last = now
-        k, full_s = self._k, self.full_s
-        free = sorted([end if end > now else now for _, _, end in self._running.values()])
-        free = free[-k:] if len(free) >= k else [now] * (k - len(free)) + free
-        begin, mine = start(free, ahead, rows, self.full, full_s)
-        mine = min(self.full, int(mine + self._pace / self._memory_s * (begin - now)))
-        late = begin + self.seconds(mine) + self._excess * full_s * sqrt(2 + (begin - now) / full_s) - due
-        if late > 0:
+        late_s = self.expected(now, ahead, rows) - due
+        if late_s > 0:
             self._refused = now
-        return late
+        return late_s
+
+    def tries(self, now: float, ahead: int) -> bool:
+        """Whether one that would be late is let in all the same, for there is nothing else to learn from."""
+        if ahead or self._running or now - self._tried < TRY_EVERY_S:
+            return False
+        self._tried = now
+        return True
 
     def form(self, now: float, take: int, waiting: int, front: Iterable[tuple[float, int]]) -> tuple[int, int]:
-        """See `admission.form`; a batch has the best size, not that of the plan, while there is overload."""
-        if waiting >= self.full or waiting >= 2 * take or now - self._refused < ALERT * self.full_s:
-            take = self.full
+        """See `admission.form`. In overload, and with a backlog, a batch is a full one, whatever the plan says."""
+        full = self.full
+        if take < full and (waiting >= full or waiting >= 2 * take or now - self._refused < ALERT * self.full_s):
+            take = full
         return form(now, front, waiting, take, self.seconds)
+
+    def hurry(self, now: float, verdict: WaitUntil, rows: int, due: float) -> Dispatch | WaitUntil:
+        """The same verdict on `rows` waiting rows, but that the first, with this deadline, is not kept for too long."""
+        latest = due - self.seconds(rows) * (1 + 2 * self._excess)
+        if now >= latest:
+            return Dispatch(self.full, "deadline")
+        return verdict if verdict.time <= latest else WaitUntil(latest)

@@ -205,7 +205,7 @@ class _Door(_Line):
         front = ((due, rows) for _, rows, _, due in self.queue)
         most_rows, leave = self._outlook.form(now, most_rows, self.rows, front)
         for _ in range(leave):
-            came, rows, client, _ = self.queue.popleft()
+            came, rows, _, _ = self.queue.popleft()
             self.rows -= rows
             self._outcome.left.append(came)
         return super().take(now, most_rows) if self.queue else []

@@ -49,6 +49,15 @@ class BatchingLimits(_Frozen):
         " (adaptive), not at all (timer).",
     )
     max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; past it requests are refused at once.")
+    max_queue_bytes: int = Field(
+        256 << 20, ge=1, description="Bytes of tensors that may wait; past it requests are refused at once."
+    )
+    default_timeout_ms: float | None = Field(
+        None,
+        gt=0,
+        le=3_600_000,
+        description="Timeout of requests that bring none. A request that would be late (adaptive), or is, is refused.",
+    )
 
     @field_validator("slo_ms")
     @classmethod
