@@ -137,7 +137,9 @@ class Batcher:
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
-        return describe(self.controller, self._clock(), self._queue, self._in_flight.count, recording=recording)
+        now = self._clock()
+        document = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
+        return document | self._deadlines.describe(now)
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:

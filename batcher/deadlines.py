@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from itertools import islice
 from math import inf
+from typing import Any
 
+from batcher import sentences
 from batcher.adaptive import Adaptive
 from batcher.controller import Controller
 from batcher.decide import Dispatch, WaitUntil
@@ -94,6 +96,25 @@ class Deadlines:
         if self.outlook is None or due == inf:
             return verdict
         return self.outlook.hurry(now, verdict, rows, due)
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """What a row that arrived now could expect, and why; nothing until a request with a deadline has come."""
+        outlook = self.outlook
+        if outlook is None:
+            return {}
+        expected_s, margin_s = outlook.expected(now, self._queue.rows, 1) - now, outlook.margin_s(0.0)
+        return {
+            "deadlines": {
+                "expected_ms": round(expected_s * 1e3, 4),
+                "margin_ms": round(margin_s * 1e3, 4),
+                "full_batch_rows": outlook.full,
+                "full_batch_ms": round(outlook.full_s * 1e3, 4),
+                "timeout_ms": round(outlook.patience_s * 1e3, 4),
+                "why": f"a row that arrives now is let in if its timeout is {sentences.ms(expected_s)} or more:"
+                f" {sentences.count(self._queue.rows, 'row')} before it, full batches of"
+                f" {sentences.count(outlook.full, 'row')}, and a margin for runs that take longer than expected",
+            }
+        }
 
     def too_late(self, entry: Entry, now: float) -> WouldBeLate:
         """What `entry`, which was let in and leaves before its batch is formed, is to hear."""

@@ -62,12 +62,15 @@ class Outlook:
         self._learnt = learnt
         self._running: dict[Hashable, tuple[float, float]] = {}
         """When each batch began, and when it should be through."""
+        self._seconds: dict[int, float] = {}
+        """By rows, since the last refresh."""
         self._errors = deque(DOUBT, maxlen=KEPT)
         self._refresh_in = REFRESH
         self._pace = 0.0
         """Rows that arrived, weighted by age: the rate is this by `_memory_s`."""
         self._last = self._refused = self._tried = -inf
-        self._patience_s = 0.0
+        self.patience_s = 0.0
+        """Mean time that is left to requests when they arrive."""
         self.refresh()
 
     def refresh(self) -> None:
@@ -79,8 +82,9 @@ class Outlook:
         self._in_flight = min(self._learnt.plan.in_flight, len(curve.slowdown) - 1)
         self._mean = mean
         self._factor = mean * curve.factor(self._in_flight)
-        if self._patience_s:
-            longest_s = self._patience_s / FIT / (1 + self._excess)
+        self._seconds.clear()
+        if self.patience_s:
+            longest_s = self.patience_s / FIT / (1 + self._excess)
             if self.seconds(top) > longest_s:
                 top = most_in_time(longest_s, 1, top, self.seconds)
         sizes = [rows for rows, _, _ in curve.known() if rows < top]
@@ -92,7 +96,10 @@ class Outlook:
 
     def seconds(self, rows: int) -> float:
         """Expected of a batch, among as many others as the plan allows."""
-        return self._learnt.curve.seconds(rows) * self._factor
+        found = self._seconds.get(rows)
+        if found is None:
+            found = self._seconds[rows] = self._learnt.curve.seconds(rows) * self._factor
+        return found
 
     def began(self, batch: Hashable, now: float, rows: int) -> None:
         """A batch has begun; `batch` tells it from others that run."""
@@ -113,23 +120,29 @@ class Outlook:
     def expected(self, now: float, ahead: int, rows: int) -> float:
         """When `rows` rows that arrive now behind `ahead` others will be through, the margin included."""
         places, full, full_s = self._in_flight, self.full, self.full_s
-        free = sorted([end if end > now else now for _, end in self._running.values()])
+        free = [end if end > now else now for _, end in self._running.values()]
+        if len(free) > 1:
+            free.sort()
         if len(free) > places:
             del free[: len(free) - places]
         elif len(free) < places:
             free = [now] * (places - len(free)) + free
         begin, mine = start(free, ahead, rows, full, full_s)
-        company = int(self._pace * (begin - now) / self._memory_s)  # those who will have come by then
-        in_it_s = self.seconds(mine + company if mine + company < full else full)
-        return begin + in_it_s + self._excess * full_s * sqrt(2 + (begin - now) / full_s)
+        wait_s = begin - now
+        mine += int(self._pace * wait_s / self._memory_s)  # those who will have come by then
+        return begin + (self.seconds(mine) if mine < full else full_s) + self.margin_s(wait_s)
+
+    def margin_s(self, wait_s: float) -> float:
+        """What is added to the expectation of a request that waits so long: errors of several batches partly cancel."""
+        return self._excess * self.full_s * sqrt(2 + wait_s / self.full_s)
 
     def late_by(self, now: float, ahead: int, rows: int, due: float) -> float:
         """By how much an arrival with `ahead` rows before it would miss `due`, in seconds; 0 or less: it is let in."""
         left_s = due - now
-        if not self._patience_s:
-            self._patience_s = left_s
+        if not self.patience_s:
+            self.patience_s = left_s
             self.refresh()
-        self._patience_s += SMOOTH * (left_s - self._patience_s)
+        self.patience_s += SMOOTH * (left_s - self.patience_s)
         self._pace = self._pace * exp((self._last - now) / self._memory_s) + rows
         self._last = now
         late_s = self.expected(now, ahead, rows) - due
