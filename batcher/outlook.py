@@ -60,8 +60,8 @@ class Outlook:
     def __init__(self, learnt: Learnt, top: int) -> None:
         self.top = top
         self._learnt = learnt
-        self._running: dict[Hashable, tuple[float, float]] = {}
-        """When each batch began, and when it should be through."""
+        self._running: dict[Hashable, tuple[float, float, float]] = {}
+        """When each batch began, when it should be through, and the mean error that is in that."""
         self._seconds: dict[int, float] = {}
         """By rows, since the last refresh."""
         self._errors = deque(DOUBT, maxlen=KEPT)
@@ -103,7 +103,7 @@ class Outlook:
 
     def began(self, batch: Hashable, now: float, rows: int) -> None:
         """A batch has begun; `batch` tells it from others that run."""
-        self._running[batch] = now, now + self.seconds(rows)
+        self._running[batch] = now, now + self.seconds(rows), self._mean
         self._refresh_in -= 1
         if self._refresh_in <= 0:
             self._refresh_in = REFRESH
@@ -113,14 +113,14 @@ class Outlook:
         """It is through. What began before this object was made may end, too."""
         times = self._running.pop(batch, None)
         if times is not None and worked:
-            began, end = times
-            error = (now - began) / (end - began) * self._mean
+            began, end, mean = times
+            error = (now - began) / (end - began) * mean
             self._errors.append(min(MOST_WRONG, max(1 / MOST_WRONG, error)))
 
     def expected(self, now: float, ahead: int, rows: int) -> float:
         """When `rows` rows that arrive now behind `ahead` others will be through, the margin included."""
         places, full, full_s = self._in_flight, self.full, self.full_s
-        free = [end if end > now else now for _, end in self._running.values()]
+        free = [end if end > now else now for _, end, _ in self._running.values()]
         if len(free) > 1:
             free.sort()
         if len(free) > places:

@@ -59,6 +59,8 @@ class ModelNotReady(ServingError):
 class Overloaded(ServingError):
     """There is more to do than can be done in time; the same request may succeed `retry_after_s` later."""
 
+    slug = "overloaded"
+
     def __init__(self, sentence: str, retry_after_s: float = 1.0) -> None:
         super().__init__(sentence)
         self.retry_after_s = retry_after_s

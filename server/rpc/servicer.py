@@ -107,19 +107,19 @@ class Servicer:
         if left_s is not None:
             left_us = max(1, int(left_s * 1e6))
             request.timeout_us = min(request.timeout_us or left_us, left_us)
-        wanted = _metadata(call, TIMEOUT)
-        if wanted:
-            request.timeout_us = sooner(request.timeout_us, self._timeout_us(wanted))
-        if self._dataplane.models.splits(request.model, request.version):
-            request.sticky = _metadata(call, STICKY).strip()
+        for key, value in call.invocation_metadata() or ():
+            if key == TIMEOUT:
+                request.timeout_us = sooner(request.timeout_us, self._timeout_us(value))
+            elif key == STICKY and isinstance(value, str):
+                request.sticky = value.strip()
         response = await self._dataplane.infer(request)
         if request.explain:
             response.parameters = explain.turned(response.parameters, request.since, time.monotonic())
         return response
 
-    def _timeout_us(self, wanted: str) -> int:
+    def _timeout_us(self, wanted: str | bytes) -> int:
         try:
-            return timeout_us(wanted)
+            return timeout_us(str(wanted))
         except BadRequest as error:
             self._dataplane.refused(error)
             raise
@@ -174,14 +174,6 @@ class Servicer:
 
 def _written(answer: InferResponse | bytes) -> bytes:
     return answer if isinstance(answer, bytes) else forms.written(answer)
-
-
-def _metadata(call: Call, name: str) -> str:
-    """What the client has sent under this name, the last if there are several; "" if nothing."""
-    for key, value in reversed(tuple(call.invocation_metadata() or ())):
-        if key == name and isinstance(value, str):
-            return value
-    return ""
 
 
 def _named(message: Message) -> str:
