@@ -1,0 +1,27 @@
+"""Findings as text for a terminal or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loadtest.findings import SHARES, Findings
+
+
+def report(found: Findings) -> str:
+    """Some lines."""
+    return "\n".join(_lines(found))
+
+
+def _lines(found: Findings) -> Iterator[str]:
+    requests, latency = found["requests"], found["latency_ms"]
+    between = found["per_s_95"]
+    spread = f"  (95 %: {between[0]:,.1f} .. {between[1]:,.1f})" if between else ""
+    yield f"{found['load']}, {found['seconds']:g} s"
+    yield f"  answers/s   {found['per_s']:,.1f}{spread}"
+    yield "  latency ms  " + "  ".join(f"{name} {latency[name]:.3f}" for name in ("mean", *SHARES, "max"))
+    counts = "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in requests.items())
+    yield f"  requests    {counts}"
+    for what, count in found["what"].items():
+        yield f"    {count:,} x {what}"
+    for doubt in found["generator"]["doubts"]:
+        yield f"  DOUBT       {doubt}: the server may be better than this"
