@@ -27,20 +27,23 @@ SPIN_S = 100e-6
 """An alarm rings late by up to so much; the rest is spent turning the loop."""
 
 
+FIRST = 8
+"""Connections that an open load begins with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """A server's address."""
 
     host: str
     port: int
-    tls: ssl.SSLContext | None = None
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How long and how many. `connections`: of a closed loop all, of an open one at most."""
+    """How long."""
 
-    connections: int
     warm_up_s: float = 1.0
     seconds: float = 10.0
     timeout_s: float = 10.0
@@ -48,10 +51,13 @@ class Course:
 
 
 class Attack:
-    """One run. `times` None: every connection sends again as soon as it has its answer."""
+    """One run over so many connections, at most. `times` None: each sends again as soon as it has its answer."""
 
-    def __init__(self, where: Where, shots: Shots, course: Course, times: Times | None = None) -> None:
+    def __init__(
+        self, where: Where, shots: Shots, course: Course, connections: int, times: Times | None = None
+    ) -> None:
         self._where = where
+        self._connections = connections
         self._shots = shots
         self._course = course
         self._times = times
@@ -65,13 +71,13 @@ class Attack:
         self._rung: asyncio.Future[None]
         self.tally = Tally(0.0, course.window_s)
 
-    async def run(self) -> Tally:
-        """Raises OSError if the server cannot be reached at all."""
+    async def run(self, start: float = 0.0) -> Tally:
+        """From `start` (monotonic seconds) on, or at once. Raises OSError if the server cannot be reached at all."""
         course = self._course
-        start = course.connections if self._times is None else min(8, course.connections)
-        for _ in range(start):
+        for _ in range(self._connections if self._times is None else min(FIRST, self._connections)):
             self._all.add(await self._connect())
-        self._from = monotonic() + course.warm_up_s
+        await asyncio.sleep(max(0.0, start - monotonic()))
+        self._from = max(start, monotonic()) + course.warm_up_s
         self._until = self._from + course.seconds
         self.tally = Tally(self._from, course.window_s)
         sweeper = asyncio.create_task(self._sweep())
@@ -173,12 +179,15 @@ class Attack:
     async def _connect(self) -> Connection:
         where = self._where
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._answered), where.host, where.port, ssl=where.tls
+            lambda: Connection(self._answered),
+            where.host,
+            where.port,
+            ssl=ssl.create_default_context() if where.tls else None,
         )
         return connection
 
     def _grow(self) -> None:
-        if len(self._all) + self._opening < self._course.connections:
+        if len(self._all) + self._opening < self._connections:
             self._opening += 1
             self._task = asyncio.create_task(self._open_one())
 

@@ -1,149 +1,160 @@
 """`headrace loadtest URL`: parses, checks, runs, reports. One sentence and exit code 2 for what cannot be run.
 
-Exit codes: 0; 1 if an answer was wrong or a request failed; 2 for wrong usage or a server that is not there.
+Exit codes: 0; 1 if a request has no right answer or an assertion does not hold; 2 for wrong usage, a server that is not
+there, or a generator that was itself the limit.
 """
 
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Sequence
-from itertools import chain, zip_longest
+from dataclasses import replace
 from pathlib import Path
-from time import monotonic, process_time
 from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 
 import typer
-import uvloop
 
-from loadtest import inputs, rhythms, text
-from loadtest.answers import Check, Tolerance
-from loadtest.attack import Attack, Course, Where
-from loadtest.findings import Findings, findings
-from loadtest.shot import Shot, Shots, http_post
-from loadtest.target import Target, TargetError, Tensor
-from loadtest.tensors import encode
+from loadtest import campaign, criteria, text
+from loadtest.answers import Tolerance
+from loadtest.attack import Course, Where
+from loadtest.findings import SCHEMA, Findings
+from loadtest.inputs import parse_shape
+from loadtest.load import MOST_CONNECTIONS, Load, Rhythm
+from loadtest.shots import Wish, shots_for
+from loadtest.target import Target, TargetError
+from loadtest.workers import Job
 
 USAGE, FAILED = 2, 1
+FIRST_RATE = 50.0
+"""Of the search for the highest."""
+RHYTHMS: tuple[Rhythm, ...] = ("poisson", "constant", "bursts")
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="The server, as http://host:8000.")]
 Models = Annotated[
-    list[str], typer.Option("--model", "-m", metavar="NAME[/VERSION]", help="Models to ask; all that are ready.")
+    list[str] | None,
+    typer.Option("--model", "-m", metavar="NAME[/VERSION]", help="Models to ask; all, if none is named."),
 ]
 Rate = Annotated[float, typer.Option("--rate", min=0, help="Requests/s at given times, whatever is answered.")]
-Rhythm = Annotated[str, typer.Option("--rhythm", help="Of --rate: poisson, constant, bursts.")]
+RhythmOf = Annotated[str, typer.Option("--rhythm", help=f"Of --rate: {', '.join(RHYTHMS)}.")]
 Concurrency = Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Connections of a closed loop.")]
-Seconds = Annotated[float, typer.Option("--duration", "-d", min=0.1, metavar="SECONDS")]
-WarmUp = Annotated[float, typer.Option("--warm-up", min=0, metavar="SECONDS", help="Not counted.")]
+Sweep = Annotated[str, typer.Option("--sweep", metavar="1,2,4,8", help="A run for each so many connections.")]
+FindMax = Annotated[
+    str, typer.Option("--find-max", metavar="CRITERIA", help="The highest rate that holds, as p99<50ms,errors==0.")
+]
+Seconds = Annotated[float, typer.Option("--duration", "-d", min=0.1, metavar="SECONDS", help="Of each run.")]
+WarmUp = Annotated[float, typer.Option("--warm-up", min=0, metavar="SECONDS", help="Before each run, not counted.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="For one request.")]
-ShapeOf = Annotated[list[str], typer.Option("--shape", metavar="INPUT=8..64", help="Lengths of free axes.")]
+ShapeOf = Annotated[list[str] | None, typer.Option("--shape", metavar="INPUT=8..64", help="Lengths of free axes.")]
 Rows = Annotated[int, typer.Option("--rows", min=1, help="Length of a free first axis.")]
 Distinct = Annotated[int, typer.Option("--distinct", min=1, help="Different inputs per model.")]
 Json = Annotated[bool, typer.Option("--json-tensors", help="Tensors as JSON, not binary.")]
 CheckIt = Annotated[bool, typer.Option("--check", help="Answers to the same input must be the same.")]
-Seed = Annotated[int, typer.Option("--seed")]
+Assert = Annotated[
+    list[str] | None, typer.Option("--assert", metavar="CRITERIA", help="Exit with 1 if it does not hold: p99<20ms.")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that send.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of inputs and times.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the findings as JSON.")]
 
 
 def loadtest(
     url: Url,
-    model: Models = [],  # noqa: B006 - typer's way to say none
+    model: Models = None,
     rate: Rate = 0.0,
-    rhythm: Rhythm = "poisson",
+    rhythm: RhythmOf = "poisson",
     concurrency: Concurrency = 8,
+    sweep: Sweep = "",
+    find_max: FindMax = "",
     duration: Seconds = 10.0,
     warm_up: WarmUp = 1.0,
     timeout: Timeout = 10.0,
-    shape: ShapeOf = [],  # noqa: B006
+    shape: ShapeOf = None,
     rows: Rows = 1,
     distinct: Distinct = 16,
     json_tensors: Json = False,
     check: CheckIt = False,
+    assert_: Assert = None,
+    workers: Workers = 1,
     seed: Seed = 1,
     out: Out = None,
 ) -> None:
     """Send requests to a V2 server, and report what became of them."""
     try:
+        wanted = [criterion for each in assert_ or () for criterion in criteria.parse(each)]
+        limits = criteria.parse(find_max) if find_max else []
+        counts = [_count(each) for each in sweep.split(",")] if sweep else []
+        wish = Wish(
+            dict(map(parse_shape, shape or ())), rows, distinct, seed, not json_tensors, Tolerance() if check else None
+        )
+        load = _load(rate, rhythm, concurrency, seed, searches=bool(limits))
         with Target(url) as target:
-            shots = _shots(target, model, shape, rows, distinct, seed, binary=not json_tensors, check=check)
-            where = _where(target.url)
-        times = _times(rate, rhythm, seed) if rate else None
+            job = Job(
+                _where(target.url), shots_for(target, model or (), wish), Course(warm_up, duration, timeout), load
+            )
+        found = _run(job, workers, counts, limits)
     except (TargetError, ValueError) as error:
         _fail(str(error))
-    load = f"{rate:g}/s {rhythm}" if rate else f"{concurrency} connections, closed loop"
-    course = Course(max(concurrency, 512) if rate else concurrency, warm_up, duration, timeout)
-    try:
-        found = _run(Attack(where, shots, course, times), load, duration, at_times=times is not None)
+    except campaign.Unsound as error:
+        _fail(f"{error}: nothing can be said of the server; try --workers 2 or another machine")
     except OSError as error:
         _fail(f"{url} cannot be reached: {error.strerror or error}")
-    typer.echo(text.report(found))
     if out is not None:
-        out.write_text(json.dumps(found, indent=1) + "\n")
-    if found["requests"]["ok"] < found["requests"]["sent"]:
-        raise typer.Exit(FAILED)
+        out.write_text(json.dumps({"schema": SCHEMA, "url": url, "runs": found}, indent=1) + "\n")
+    raise typer.Exit(_verdict(found, wanted, searched=bool(limits)))
 
 
-def _run(attack: Attack, load: str, seconds: float, *, at_times: bool) -> Findings:
-    began, cpu = monotonic(), process_time()
-    tally = uvloop.run(attack.run())
-    busy = (process_time() - cpu) / (monotonic() - began)
-    return findings(tally, load, seconds, busy, bound=at_times)
+def _run(job: Job, workers: int, counts: Sequence[int], limits: Sequence[criteria.Criterion]) -> list[Findings]:
+    def told(found: Findings) -> None:
+        typer.echo(text.row(found))
+
+    if limits:
+        typer.echo(text.HEAD)
+        best, found = campaign.find_max(job, workers, limits, told)
+        names = ", ".join(each.text for each in limits)
+        typer.echo(f"\nthe highest rate with {names}: " + (f"{best:,.0f} requests/s" if best else "none"))
+        return found
+    if counts:
+        typer.echo(text.HEAD)
+        found = campaign.sweep(job, workers, [replace(job.load, connections=count) for count in counts], told)
+        typer.echo(f"\nthe knee: {campaign.knee(found)['load']}")
+        return found
+    found = [campaign.one(job, workers)]
+    typer.echo(text.report(found[0]))
+    return found
 
 
-def _shots(
-    target: Target,
-    names: list[str],
-    shape: list[str],
-    rows: int,
-    distinct: int,
-    seed: int,
-    *,
-    binary: bool,
-    check: bool,
-) -> Shots:
-    shapes = dict(inputs.parse_shape(each) for each in shape)
-    host = urlsplit(target.url).netloc
-    by_model: list[Shots] = []
-    for name in names or target.models():
-        model = target.model(name)
-        mine = {each: lengths for each, lengths in shapes.items() if len(names) == 1 or _has(model.inputs, each)}
-        made = inputs.made(model, mine, rows, distinct, seed)
-        by_model.append(
-            [
-                Shot(
-                    name,
-                    http_post(model.path, host, *encode(each, binary=binary)),
-                    Check(Tolerance()) if check else None,
-                )
-                for each in made
-            ]
-        )
-    if not by_model:
-        raise TargetError(f"{target.url} has no model that is ready")
-    return [shot for shot in chain.from_iterable(zip_longest(*by_model)) if shot is not None]
+def _verdict(found: Sequence[Findings], wanted: Sequence[criteria.Criterion], *, searched: bool) -> int:
+    held = [criterion.holds(each) for criterion in wanted for each in found]
+    for criterion in wanted:
+        for each in found:
+            typer.echo(criterion.verdict(each))
+    if wanted or searched:  # whoever says what counts has said that the rest does not
+        return 0 if all(held) else FAILED
+    return FAILED if any(each["requests"]["ok"] < each["requests"]["sent"] for each in found) else 0
 
 
-def _has(tensors: Sequence[Tensor], name: str) -> bool:
-    return any(tensor.name == name for tensor in tensors)
+def _load(rate: float, rhythm: str, connections: int, seed: int, *, searches: bool) -> Load:
+    known = next((each for each in RHYTHMS if each == rhythm), None)
+    if known is None:
+        raise ValueError(f"--rhythm {rhythm}: expected {', '.join(RHYTHMS)}")
+    if searches and not rate:
+        rate = FIRST_RATE
+    return Load(max(connections, MOST_CONNECTIONS) if rate else connections, rate, known, seed)
 
 
-def _times(rate: float, rhythm: str, seed: int) -> rhythms.Times:
-    if rhythm == "constant":
-        return rhythms.constant(rate)
-    if rhythm == "poisson":
-        return rhythms.poisson(rate, seed)
-    if rhythm == "bursts":
-        return rhythms.bursts(rate, seed)
-    raise ValueError(f"--rhythm {rhythm}: expected poisson, constant or bursts")
+def _count(text: str) -> int:
+    if not text.strip().isdigit() or not int(text):
+        raise ValueError(f"--sweep: expected numbers of connections such as 1,2,4, found {text!r}")
+    return int(text)
 
 
 def _where(url: str) -> Where:
     parts = urlsplit(url)
-    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    tls = parts.scheme == "https"
     return Where(parts.hostname or "localhost", parts.port or (443 if tls else 80), tls)
 
 
 def _fail(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
+    typer.echo(f"headrace loadtest: {sentence}", err=True)
     raise typer.Exit(USAGE)

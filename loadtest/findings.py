@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import Any, TypeAlias
 
+from hdrh.histogram import HdrHistogram
+
 from loadtest import histogram
-from loadtest.tally import Tally
+from loadtest.tally import ClosedWindow, Tally
 
 Findings: TypeAlias = dict[str, Any]
 
@@ -75,11 +76,25 @@ def findings(tally: Tally, load: str, seconds: float, cpu: float, *, bound: bool
             **{name: histogram.quantile_ms(latencies, share) for name, share in SHARES.items()},
             "max": round(latencies.get_max_value() / 1e3, 3) if count else 0.0,
         },
-        "p99_ms_95": interval([window.p99_ms for window in whole if window.ok]),
+        "p99_ms_95": interval([window["p99_ms"] for window in map(_window, whole) if window["ok"]]),
         "bytes": {"sent": tally.bytes_out, "received": tally.bytes_in},
         "generator": {"lag_ms_p99": round(lag_ms, 4), "cpu": round(cpu, 3), "doubts": doubts},
-        "windows": [asdict(window) for window in tally.windows],
+        "windows": [_window(window) for window in tally.windows],
         "histogram": latencies.encode().decode(),
+    }
+
+
+def _window(window: ClosedWindow) -> Findings:
+    seen = HdrHistogram.decode(window.histogram)
+    return {
+        "start_s": round(window.start_s, 3),
+        "end_s": round(window.end_s, 3),
+        "ok": window.ok,
+        "bad": window.bad,
+        "mean_ms": round(seen.get_mean_value() / 1e3, 4) if window.ok else 0.0,
+        "p50_ms": histogram.quantile_ms(seen, 0.5),
+        "p99_ms": histogram.quantile_ms(seen, 0.99),
+        "histogram": window.histogram.decode(),
     }
 
 

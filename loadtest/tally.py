@@ -8,7 +8,9 @@ nowhere.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
@@ -20,38 +22,34 @@ class Window:
     """One stretch of the run, by when the answers came; seconds, latencies in seconds."""
 
     start_s: float
+    end_s: float
     ok: int = 0
     bad: int = 0
     latencies: list[float] = field(default_factory=list)
 
-    def close(self, end_s: float, whole: HdrHistogram) -> ClosedWindow:
+    def close(self, whole: HdrHistogram) -> ClosedWindow:
         """As numbers; the latencies go into `whole`."""
         own = histogram.empty()
         histogram.record(own, self.latencies)
         whole.add(own)
-        mean = sum(self.latencies) / len(self.latencies) if self.latencies else 0.0
-        return ClosedWindow(
-            self.start_s,
-            end_s,
-            self.ok,
-            self.bad,
-            mean * 1e3,
-            histogram.quantile_ms(own, 0.5),
-            histogram.quantile_ms(own, 0.99),
-        )
+        return ClosedWindow(self.start_s, self.end_s, self.ok, self.bad, own.encode())
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedWindow:
-    """A window once it is over."""
+    """A window once it is over. Its latencies are an encoded histogram: a few kilobytes, where one has hundreds."""
 
     start_s: float
     end_s: float
     ok: int
     bad: int
-    mean_ms: float
-    p50_ms: float
-    p99_ms: float
+    histogram: bytes
+
+    def plus(self, other: ClosedWindow) -> ClosedWindow:
+        """With what another process saw at the same time."""
+        both = HdrHistogram.decode(self.histogram)
+        both.add(HdrHistogram.decode(other.histogram))
+        return replace(self, ok=self.ok + other.ok, bad=self.bad + other.bad, histogram=both.encode())
 
 
 class Tally:
@@ -68,9 +66,17 @@ class Tally:
         """How much later than intended requests were sent though a connection was free."""
         self._began = began
         self._window_s = window_s
-        self._window = Window(0.0)
+        self._window = Window(0.0, window_s)
         self._window_ends = began + window_s
         self._lags: list[float] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: histograms as their bytes."""
+        return self.__dict__ | {name: getattr(self, name).encode() for name in ("histogram", "lags")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See `__getstate__`."""
+        self.__dict__ |= state | {name: HdrHistogram.decode(state[name]) for name in ("histogram", "lags")}
 
     @property
     def unfinished(self) -> int:
@@ -121,9 +127,18 @@ class Tally:
         return self._window
 
     def _close_window(self) -> None:
-        end_s = self._window_ends - self._began
-        self.windows.append(self._window.close(end_s, self.histogram))
+        self.windows.append(self._window.close(self.histogram))
         histogram.record(self.lags, self._lags)
         self._lags.clear()
-        self._window = Window(end_s)
+        self._window = Window(self._window.end_s, self._window.end_s + self._window_s)
         self._window_ends += self._window_s
+
+    def add(self, other: Tally) -> None:
+        """With what another process did at the same time. Both are closed."""
+        for count in ("sent", "ok", "wrong", "failed", "timed_out", "bytes_in", "bytes_out"):
+            setattr(self, count, getattr(self, count) + getattr(other, count))
+        self.kinds.update(other.kinds)
+        self.histogram.add(other.histogram)
+        self.lags.add(other.lags)
+        pairs = zip_longest(self.windows, other.windows)
+        self.windows = [one.plus(two) if one and two else one or two for one, two in pairs]

@@ -6,6 +6,16 @@ from collections.abc import Iterator
 
 from loadtest.findings import SHARES, Findings
 
+HEAD = f"{'load':34} {'answers/s':>11} {'mean':>9} {'p50':>9} {'p99':>9} {'p99.9':>9} ms {'errors':>8}"
+
+
+def row(found: Findings) -> str:
+    """One line, to go under `HEAD`."""
+    latency, requests = found["latency_ms"], found["requests"]
+    numbers = " ".join(f"{latency[name]:9.3f}" for name in ("mean", "p50", "p99", "p99.9"))
+    doubt = "  DOUBT: the generator" if found["generator"]["doubts"] else ""
+    return f"{found['load']:34} {found['per_s']:11,.1f} {numbers}    {requests['sent'] - requests['ok']:8,}{doubt}"
+
 
 def report(found: Findings) -> str:
     """Some lines."""
@@ -19,8 +29,7 @@ def _lines(found: Findings) -> Iterator[str]:
     yield f"{found['load']}, {found['seconds']:g} s"
     yield f"  answers/s   {found['per_s']:,.1f}{spread}"
     yield "  latency ms  " + "  ".join(f"{name} {latency[name]:.3f}" for name in ("mean", *SHARES, "max"))
-    counts = "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in requests.items())
-    yield f"  requests    {counts}"
+    yield "  requests    " + "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in requests.items())
     for what, count in found["what"].items():
         yield f"    {count:,} x {what}"
     for doubt in found["generator"]["doubts"]:

@@ -16,18 +16,18 @@ from loadtest.shot import Shot, http_post
 REQUEST = http_post("/x", "localhost", {}, b"{}")
 
 
-def attack(course, times=None, *, check=False, **faults):
+def attack(course, times=None, *, connections=4, check=False, **faults):
     async def scenario():
         shots = [Shot("m", REQUEST, Check(Tolerance()) if check else None)]
         async with misbehaving(**faults) as (where, fault):
-            return await Attack(where, shots, course, times).run(), fault
+            return await Attack(where, shots, course, connections, times).run(), fault
 
     tally, fault = uvloop.run(scenario())
     assert tally.sent == tally.ok + tally.wrong + tally.failed + tally.timed_out + tally.unfinished
     return tally, fault
 
 
-CLOSED = Course(connections=4, warm_up_s=0, seconds=0.5, timeout_s=1)
+CLOSED = Course(warm_up_s=0, seconds=0.5, timeout_s=1)
 
 
 def test_a_closed_loop_sends_as_fast_as_it_is_answered_and_counts_all():
@@ -37,7 +37,7 @@ def test_a_closed_loop_sends_as_fast_as_it_is_answered_and_counts_all():
 
 
 def test_what_belongs_to_the_warm_up_counts_nowhere():
-    tally, fault = attack(Course(4, warm_up_s=0.3, seconds=0.3))
+    tally, fault = attack(Course(warm_up_s=0.3, seconds=0.3))
     assert 0 < tally.sent < fault.seen
 
 
@@ -67,19 +67,19 @@ def test_a_server_that_closes_after_its_answer_loses_nothing():
 
 
 def test_who_is_never_answered_times_out_and_is_not_dropped():
-    tally, _ = attack(Course(4, 0, 0.5, timeout_s=0.1), silent_every=100)
+    tally, _ = attack(Course(0, 0.5, timeout_s=0.1), silent_every=100)
     assert tally.timed_out > 0
     assert tally.kinds == {"timed out": tally.timed_out}
 
 
 def test_times_are_kept_whatever_is_answered():
-    tally, fault = attack(Course(64, 0, 2.0, timeout_s=1), rhythms.poisson(500, 7))
+    tally, fault = attack(Course(0, 2.0, timeout_s=1), rhythms.poisson(500, 7), connections=64)
     planned = sum(1 for _ in _until(rhythms.poisson(500, 7), 2.0))
     assert tally.sent == tally.ok == planned == fault.seen
 
 
 def test_a_stalled_server_shows_in_the_latencies_of_all_who_should_have_been_sent():
-    course = Course(connections=4, warm_up_s=0, seconds=2.0, timeout_s=5)
+    course = Course(warm_up_s=0, seconds=2.0, timeout_s=5)
     tally, _ = attack(course, rhythms.constant(200), stall_at=100, stall_s=0.5)
     assert tally.sent == tally.ok == 400
     # 100 requests were due meanwhile, 90 of them had to wait for more than 50 ms; of those in flight there were four.
@@ -101,7 +101,7 @@ def test_a_server_that_is_not_there_is_an_error():
     async def nobody():
         async with misbehaving() as (where, _):
             pass
-        await Attack(where, [Shot("m", REQUEST)], CLOSED).run()
+        await Attack(where, [Shot("m", REQUEST)], CLOSED, 4).run()
 
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
         asyncio.run(nobody())
