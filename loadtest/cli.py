@@ -21,6 +21,7 @@ from loadtest.attack import Course, Where
 from loadtest.findings import SCHEMA, Findings
 from loadtest.inputs import parse_shape
 from loadtest.load import MOST_CONNECTIONS, Load, Rhythm
+from loadtest.page import page
 from loadtest.shots import Wish, shots_for
 from loadtest.target import Target, TargetError
 from loadtest.workers import Job
@@ -56,6 +57,7 @@ Assert = Annotated[
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that send.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of inputs and times.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the findings as JSON.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts.")]
 
 
 def loadtest(
@@ -78,6 +80,7 @@ def loadtest(
     workers: Workers = 1,
     seed: Seed = 1,
     out: Out = None,
+    html: Html = None,
 ) -> None:
     """Send requests to a V2 server, and report what became of them."""
     try:
@@ -101,6 +104,8 @@ def loadtest(
         _fail(f"{url} cannot be reached: {error.strerror or error}")
     if out is not None:
         out.write_text(json.dumps({"schema": SCHEMA, "url": url, "runs": found}, indent=1) + "\n")
+    if html is not None:
+        html.write_text(page(url, found))
     raise typer.Exit(_verdict(found, wanted, searched=bool(limits)))
 
 
