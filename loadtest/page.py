@@ -31,7 +31,8 @@ table { border-collapse: collapse; margin: 0 0 1.5rem; font-variant-numeric: tab
 th, td { text-align: right; padding: 0.25rem 0.8rem; border-bottom: 1px solid var(--line); }
 th { color: var(--pale); font-weight: 500; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
 td.bad { color: var(--bad); font-weight: 600; }
-figure { margin: 0; } .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1.5rem; }
+figure { margin: 0; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1.5rem; }
 svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--pale); }
 svg .title { font-size: 14px; font-weight: 600; fill: var(--ink); }
 svg .grid { stroke: var(--line); } svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
