@@ -109,7 +109,7 @@ class Batcher:
             raise self._deadlines.no_room(entry, self._max_queue_rows, self._max_queue_bytes)
         if timeout_s:
             self._deadlines.admit(entry, timeout_s, self._recovery.max_batch_rows)
-        if entry.rows <= self._recovery.max_batch_rows:
+        if entry.rows <= self.controller.cut_rows and entry.rows <= self._recovery.max_batch_rows:
             queue.append(entry)
         else:
             for piece in self._cut(entry):
@@ -132,7 +132,7 @@ class Batcher:
         self._leave(entry)
 
     def _cut(self, entry: Entry) -> Sequence[Entry]:
-        entry.pieces = Rejoin(entry, self._leave).cut(self._recovery.max_batch_rows)
+        entry.pieces = Rejoin(entry, self._leave).cut(min(self.controller.cut_rows, self._recovery.max_batch_rows))
         return entry.pieces
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
