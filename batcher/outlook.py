@@ -17,14 +17,16 @@ from batcher.admission import form, most_in_time, start
 from batcher.curve import Curve
 from batcher.decide import Dispatch, Plan, WaitUntil
 
-REFRESH = 16
+REFRESH = 8
 """Batches after which the rows of a full batch and the margin are looked at anew."""
-KEPT = 64
-"""Batches of which it is known how many times as long as expected they took."""
+KEPT = 32
+"""Batches that are remembered: how long they took, and how many times as long as expected."""
 DOUBT = (1.0,) * 7 + (1.15,)
-"""What this is taken for until there are any."""
-MOST_WRONG = 4.0
-"""What is further off does not count for more."""
+"""What the latter is taken for until there are any."""
+NEAR, ENOUGH = 1.25, 3
+"""What so many batches, of rows within this factor, took lately corrects the curve for such rows."""
+MOST_MARGIN = 0.25
+"""Share of the time that requests have which the margin may be: where runs are that uneven, some will be late."""
 SURE = 0.95
 """Share of the batches that the margin is enough for."""
 MEMORY = 4.0
@@ -60,10 +62,14 @@ class Outlook:
     def __init__(self, learnt: Learnt, top: int) -> None:
         self.top = top
         self._learnt = learnt
-        self._running: dict[Hashable, tuple[float, float, float]] = {}
-        """When each batch began, when it should be through, and the mean error that is in that."""
+        self._running: dict[Hashable, tuple[float, float, int]] = {}
+        """When each batch began, when it should be through, and its rows."""
         self._seconds: dict[int, float] = {}
         """By rows, since the last refresh."""
+        self._took: deque[tuple[int, float]] = deque(maxlen=KEPT)
+        """Rows and seconds of the last batches."""
+        self._factors: list[tuple[int, float]] = []
+        """Their rows, and by what the curve was wrong."""
         self._errors = deque(DOUBT, maxlen=KEPT)
         self._refresh_in = REFRESH
         self._pace = 0.0
@@ -77,18 +83,17 @@ class Outlook:
         """Look anew at what was learnt."""
         curve, top = self._learnt.curve, self.top
         errors = sorted(self._errors)
-        mean = sum(errors) / len(errors)
-        self._excess = max(0.0, errors[int(SURE * len(errors))] / mean - 1)
+        self._excess = max(0.0, errors[int(SURE * len(errors))] - 1)
         self._in_flight = min(self._learnt.plan.in_flight, len(curve.slowdown) - 1)
-        self._mean = mean
-        self._factor = mean * curve.factor(self._in_flight)
+        self._factors = [(rows, took_s / max(curve.seconds(rows), 1e-9)) for rows, took_s in self._took]
+        self._factor = _median([factor for _, factor in self._factors]) or curve.factor(self._in_flight)
         self._seconds.clear()
         if self.patience_s:
-            longest_s = self.patience_s / FIT / (1 + self._excess)
+            longest_s = self.patience_s / FIT / (1 + min(self._excess, MOST_MARGIN))
             if self.seconds(top) > longest_s:
                 top = most_in_time(longest_s, 1, top, self.seconds)
         sizes = [rows for rows, _, _ in curve.known() if rows < top]
-        rates = [(rows / curve.seconds(rows), rows) for rows in (*sizes, top)]
+        rates = [(rows / self.seconds(rows), rows) for rows in (*sizes, top)]
         least = GOOD * max(rates)[0]
         self.full = max(rows for rate, rows in rates if rate >= least)
         self.full_s = self.seconds(self.full)
@@ -98,12 +103,14 @@ class Outlook:
         """Expected of a batch, among as many others as the plan allows."""
         found = self._seconds.get(rows)
         if found is None:
-            found = self._seconds[rows] = self._learnt.curve.seconds(rows) * self._factor
+            near = [factor for size, factor in self._factors if rows <= size * NEAR and size <= rows * NEAR]
+            factor = _median(near) if len(near) >= ENOUGH else self._factor
+            found = self._seconds[rows] = self._learnt.curve.seconds(rows) * factor
         return found
 
     def began(self, batch: Hashable, now: float, rows: int) -> None:
         """A batch has begun; `batch` tells it from others that run."""
-        self._running[batch] = now, now + self.seconds(rows), self._mean
+        self._running[batch] = now, now + self.seconds(rows), rows
         self._refresh_in -= 1
         if self._refresh_in <= 0:
             self._refresh_in = REFRESH
@@ -113,9 +120,9 @@ class Outlook:
         """It is through. What began before this object was made may end, too."""
         times = self._running.pop(batch, None)
         if times is not None and worked:
-            began, end, mean = times
-            error = (now - began) / (end - began) * mean
-            self._errors.append(min(MOST_WRONG, max(1 / MOST_WRONG, error)))
+            began, end, rows = times
+            self._took.append((rows, now - began))
+            self._errors.append((now - began) / max(end - began, 1e-9))
 
     def expected(self, now: float, ahead: int, rows: int) -> float:
         """When `rows` rows that arrive now behind `ahead` others will be through, the margin included."""
@@ -134,7 +141,7 @@ class Outlook:
 
     def margin_s(self, wait_s: float) -> float:
         """What is added to the expectation of a request that waits so long: errors of several batches partly cancel."""
-        return self._excess * self.full_s * sqrt(2 + wait_s / self.full_s)
+        return min(self._excess * self.full_s * sqrt(2 + wait_s / self.full_s), MOST_MARGIN * self.patience_s)
 
     def late_by(self, now: float, ahead: int, rows: int, due: float) -> float:
         """By how much an arrival with `ahead` rows before it would miss `due`, in seconds; 0 or less: it is let in."""
@@ -146,6 +153,8 @@ class Outlook:
         self._pace = self._pace * exp((self._last - now) / self._memory_s) + rows
         self._last = now
         late_s = self.expected(now, ahead, rows) - due
+        if late_s > 0 and not ahead and len(self._running) < self._in_flight:
+            late_s -= self.margin_s(0.0)  # better a risk than an executor that has nothing to do
         if late_s > 0:
             self._refused = now
         return late_s
@@ -160,13 +169,26 @@ class Outlook:
     def form(self, now: float, take: int, waiting: int, front: Iterable[tuple[float, int]]) -> tuple[int, int]:
         """See `admission.form`. In overload, and with a backlog, a batch is a full one, whatever the plan says."""
         full = self.full
-        if take < full and (waiting >= full or waiting >= 2 * take or now - self._refused < ALERT * self.full_s):
+        if take < full and (waiting >= full or waiting >= 2 * take or self._in_overload(now)):
             take = full
         return form(now, front, waiting, take, self.seconds)
 
+    def _in_overload(self, now: float) -> bool:
+        return now - self._refused < ALERT * self.full_s
+
     def hurry(self, now: float, verdict: WaitUntil, rows: int, due: float) -> Dispatch | WaitUntil:
-        """The same verdict on `rows` waiting rows, but that the first, with this deadline, is not kept for too long."""
+        """The same verdict on `rows` waiting rows, but that the first, with this deadline, is not kept for too long.
+
+        In overload nobody is waited for.
+        """
+        if self._in_overload(now):
+            return Dispatch(self.full, "deadline")
         latest = due - self.seconds(rows) * (1 + 2 * self._excess)
         if now >= latest:
             return Dispatch(self.full, "deadline")
         return verdict if verdict.time <= latest else WaitUntil(latest)
+
+
+def _median(values: list[float]) -> float:
+    """0 if there are none."""
+    return sorted(values)[len(values) // 2] if values else 0.0

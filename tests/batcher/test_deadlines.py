@@ -191,7 +191,7 @@ async def test_a_model_that_became_quicker_is_found_out():
             with contextlib.suppress(WouldBeLate):
                 taken += batcher.ask([1], timeout_s=0.005) is not None
             await asyncio.sleep(0.1)
-        assert taken > 200
+        assert taken > 100, "one a second until half of the remembered batches were quick, and then all"
 
 
 @virtual
