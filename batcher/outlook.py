@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable
-from math import exp, inf, sqrt
+from math import exp, inf, log, sqrt
+from statistics import median
 from typing import Protocol
 
 from batcher.admission import form, most_in_time, start
 from batcher.curve import Curve
 from batcher.decide import Dispatch, Plan, WaitUntil
 
-REFRESH = 8
-"""Batches after which the rows of a full batch and the margin are looked at anew."""
+REFRESH_S = 0.005
+"""After which the rows of a full batch and the margin are looked at anew, which takes 50 us, at the end of a batch."""
 KEPT = 32
 """Batches that are remembered: how long they took, and how many times as long as expected."""
 DOUBT = (1.0,) * 7 + (1.15,)
 """What the latter is taken for until there are any."""
-NEAR, ENOUGH = 1.25, 3
-"""What so many batches, of rows within this factor, took lately corrects the curve for such rows."""
+NEAREST = 9
+"""Of the last batches so many, those of the most similar size, correct the curve for each size."""
 MOST_MARGIN = 0.25
 """Share of the time that requests have which the margin may be: where runs are that uneven, some will be late."""
 SURE = 0.95
@@ -69,9 +70,9 @@ class Outlook:
         self._took: deque[tuple[int, float]] = deque(maxlen=KEPT)
         """Rows and seconds of the last batches."""
         self._factors: list[tuple[int, float]] = []
-        """Their rows, and by what the curve was wrong."""
+        """Their rows, and by what the curve was wrong; the last first."""
         self._errors = deque(DOUBT, maxlen=KEPT)
-        self._refresh_in = REFRESH
+        self._refreshed = -inf
         self._pace = 0.0
         """Rows that arrived, weighted by age: the rate is this by `_memory_s`."""
         self._last = self._refused = self._tried = -inf
@@ -85,8 +86,7 @@ class Outlook:
         errors = sorted(self._errors)
         self._excess = max(0.0, errors[int(SURE * len(errors))] - 1)
         self._in_flight = min(self._learnt.plan.in_flight, len(curve.slowdown) - 1)
-        self._factors = [(rows, took_s / max(curve.seconds(rows), 1e-9)) for rows, took_s in self._took]
-        self._factor = _median([factor for _, factor in self._factors]) or curve.factor(self._in_flight)
+        self._factors = [(rows, took_s / max(curve.seconds(rows), 1e-9)) for rows, took_s in reversed(self._took)]
         self._seconds.clear()
         if self.patience_s:
             longest_s = self.patience_s / FIT / (1 + min(self._excess, MOST_MARGIN))
@@ -103,31 +103,32 @@ class Outlook:
         """Expected of a batch, among as many others as the plan allows."""
         found = self._seconds.get(rows)
         if found is None:
-            near = [factor for size, factor in self._factors if rows <= size * NEAR and size <= rows * NEAR]
-            factor = _median(near) if len(near) >= ENOUGH else self._factor
-            found = self._seconds[rows] = self._learnt.curve.seconds(rows) * factor
+            curve = self._learnt.curve
+            near = sorted(self._factors, key=lambda pair: abs(log(pair[0] / max(rows, 1))))[:NEAREST]
+            factor = median([each for _, each in near]) if near else curve.factor(self._in_flight)
+            found = self._seconds[rows] = curve.seconds(rows) * factor
         return found
 
     def began(self, batch: Hashable, now: float, rows: int) -> None:
         """A batch has begun; `batch` tells it from others that run."""
         self._running[batch] = now, now + self.seconds(rows), rows
-        self._refresh_in -= 1
-        if self._refresh_in <= 0:
-            self._refresh_in = REFRESH
-            self.refresh()
 
     def ended(self, batch: Hashable, now: float, *, worked: bool = True) -> None:
         """It is through. What began before this object was made may end, too."""
         times = self._running.pop(batch, None)
-        if times is not None and worked:
+        if times is not None and worked and now > times[0]:
             began, end, rows = times
-            self._took.append((rows, now - began))
+            self._took.append((max(rows, 1), now - began))
             self._errors.append((now - began) / max(end - began, 1e-9))
+            if now - self._refreshed >= REFRESH_S:
+                self._refreshed = now
+                self.refresh()
 
     def expected(self, now: float, ahead: int, rows: int) -> float:
         """When `rows` rows that arrive now behind `ahead` others will be through, the margin included."""
         places, full, full_s = self._in_flight, self.full, self.full_s
-        free = [end if end > now else now for _, end, _ in self._running.values()]
+        # What is overdue is taken to go on for as long as it is overdue.
+        free = [end if end > now else now + now - end for _, end, _ in self._running.values()]
         if len(free) > 1:
             free.sort()
         if len(free) > places:
@@ -187,8 +188,3 @@ class Outlook:
         if now >= latest:
             return Dispatch(self.full, "deadline")
         return verdict if verdict.time <= latest else WaitUntil(latest)
-
-
-def _median(values: list[float]) -> float:
-    """0 if there are none."""
-    return sorted(values)[len(values) // 2] if values else 0.0

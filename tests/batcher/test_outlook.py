@@ -43,7 +43,8 @@ def test_what_is_left_of_the_batch_in_flight_is_waited_for():
     made.began("a", 0.0, 64)
     end = affine(64)
     assert expected(made, now=0.010) == pytest.approx(end + affine(1))
-    assert expected(made, now=end + 1) == pytest.approx(end + 1 + affine(1)), "overdue: any moment now"
+    late = expected(made, now=end + 0.005)
+    assert late == pytest.approx(end + 0.010 + affine(1)), "overdue: for as long again"
     made.ended("a", end)
     assert expected(made, now=end) == pytest.approx(end + affine(1))
 
