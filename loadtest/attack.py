@@ -8,15 +8,15 @@ connection has one request at a time, and one that was lost is replaced.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from time import monotonic
+from typing import Protocol
 
 from batcher.alarm import Alarm
-from loadtest.connection import Answer, Connection
+from loadtest.connection import Answer, Answered, Sender
 from loadtest.rhythms import Times
 from loadtest.shot import Shots
 from loadtest.tally import Tally
@@ -31,13 +31,16 @@ FIRST = 8
 """Connections that an open load begins with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """A server's address."""
+class Opener(Protocol):
+    """Where requests go."""
 
-    host: str
-    port: int
-    tls: bool = False
+    async def open(self, answered: Answered) -> Sender:
+        """One more to send with. Raises OSError if the server cannot be reached."""
+        ...
+
+    async def close(self) -> None:
+        """Nothing is sent any more."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +57,16 @@ class Attack:
     """One run over so many connections, at most. `times` None: each sends again as soon as it has its answer."""
 
     def __init__(
-        self, where: Where, shots: Shots, course: Course, connections: int, times: Times | None = None
+        self, opener: Opener, shots: Shots, course: Course, connections: int, times: Times | None = None
     ) -> None:
-        self._where = where
+        self._opener = opener
         self._connections = connections
         self._shots = shots
         self._course = course
         self._times = times
         self._order: Iterator[int] = cycle(range(len(shots)))
-        self._free: list[Connection] = []
-        self._all: set[Connection] = set()
+        self._free: list[Sender] = []
+        self._all: set[Sender] = set()
         self._opening = 0
         self._late: deque[float] = deque()
         """Times at which requests should have been sent that wait for a connection."""
@@ -95,6 +98,7 @@ class Attack:
             for connection in self._all:
                 connection.shot = -1
                 connection.abort("")
+            await self._opener.close()
         self.tally.close(monotonic())
         return self.tally
 
@@ -133,16 +137,16 @@ class Attack:
                 break
             await asyncio.sleep(0.002)
 
-    def _fire(self, connection: Connection, intended: float) -> None:
+    def _fire(self, connection: Sender, intended: float) -> None:
         number = next(self._order)
         shot = self._shots[number]
         now = monotonic()
-        connection.shot, connection.intended, connection.sent = number, intended, now
+        connection.shot, connection.intended = number, intended
         if intended >= self._from:
             self.tally.was_sent(len(shot.request), now - intended)
         connection.send(shot.request)
 
-    def _answered(self, connection: Connection, answer: Answer) -> None:
+    def _answered(self, connection: Sender, answer: Answer) -> None:
         now = monotonic()
         number, connection.shot = connection.shot, -1
         if connection.intended >= self._from:
@@ -176,15 +180,8 @@ class Attack:
 
     # -- connections --------------------------------------------------------------------------------------------------
 
-    async def _connect(self) -> Connection:
-        where = self._where
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._answered),
-            where.host,
-            where.port,
-            ssl=ssl.create_default_context() if where.tls else None,
-        )
-        return connection
+    async def _connect(self) -> Sender:
+        return await self._opener.open(self._answered)
 
     def _grow(self) -> None:
         if len(self._all) + self._opening < self._connections:

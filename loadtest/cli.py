@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
-from urllib.parse import urlsplit
 
 import typer
 
 from loadtest import campaign, criteria, text
 from loadtest.answers import Tolerance
-from loadtest.attack import Course, Where
+from loadtest.attack import Course
 from loadtest.findings import SCHEMA, Findings
 from loadtest.inputs import parse_shape
 from loadtest.load import MOST_CONNECTIONS, Load, Rhythm
 from loadtest.page import page
 from loadtest.shots import Wish, shots_for
-from loadtest.target import Target, TargetError
+from loadtest.target import RestTarget, Target, TargetError
+from loadtest.where import Where, parse
 from loadtest.workers import Job
 
 USAGE, FAILED = 2, 1
@@ -31,7 +31,7 @@ FIRST_RATE = 50.0
 """Of the search for the highest."""
 RHYTHMS: tuple[Rhythm, ...] = ("poisson", "constant", "bursts")
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="The server, as http://host:8000.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="The server: http://host:8000 or grpc://host:8001.")]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", metavar="NAME[/VERSION]", help="Models to ask; all, if none is named."),
@@ -87,14 +87,13 @@ def loadtest(
         wanted = [criterion for each in assert_ or () for criterion in criteria.parse(each)]
         limits = criteria.parse(find_max) if find_max else []
         counts = [_count(each) for each in sweep.split(",")] if sweep else []
-        wish = Wish(
-            dict(map(parse_shape, shape or ())), rows, distinct, seed, not json_tensors, Tolerance() if check else None
-        )
+        tolerance = Tolerance() if check else None
+        wish = Wish(dict(map(parse_shape, shape or ())), rows, distinct, seed, tolerance)
         load = _load(rate, rhythm, concurrency, seed, searches=bool(limits))
-        with Target(url) as target:
-            job = Job(
-                _where(target.url), shots_for(target, model or (), wish), Course(warm_up, duration, timeout), load
-            )
+        where = parse(url)
+        with _target(where, binary=not json_tensors) as target:
+            shots = shots_for(target, model or (), wish)
+        job = Job(where, shots, Course(warm_up, duration, timeout), load)
         found = _run(job, workers, counts, limits)
     except (TargetError, ValueError) as error:
         _fail(str(error))
@@ -154,10 +153,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _where(url: str) -> Where:
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    return Where(parts.hostname or "localhost", parts.port or (443 if tls else 80), tls)
+def _target(where: Where, *, binary: bool) -> Target:
+    if where.scheme == "grpc":
+        from loadtest.rpc import RpcTarget  # noqa: PLC0415 - a second of imports, which REST does without
+
+        return RpcTarget(where.url)
+    return RestTarget(where.url, binary=binary)
 
 
 def _fail(sentence: str) -> NoReturn:

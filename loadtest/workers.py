@@ -14,10 +14,11 @@ from typing import TypeAlias
 
 import uvloop
 
-from loadtest.attack import Attack, Course, Where
+from loadtest.attack import Attack, Course
 from loadtest.load import Load
 from loadtest.shot import Shots
 from loadtest.tally import Tally
+from loadtest.where import Where
 
 SOON_S = 0.05
 """From when all are ready until they begin."""
@@ -88,5 +89,9 @@ def _child(pipe: Connection, job: Job, worker: int, workers: int) -> None:
 def _work(job: Job, worker: int, workers: int, start: float) -> Done:
     load, times = job.load.share(worker, workers)
     began, cpu = monotonic(), process_time()
-    tally = uvloop.run(Attack(job.where, job.shots, job.course, load.connections, times).run(start))
+
+    async def attack() -> Tally:
+        return await Attack(job.where.opener(), job.shots, job.course, load.connections, times).run(start)
+
+    tally = uvloop.run(attack())
     return tally, (process_time() - cpu) / (monotonic() - began)

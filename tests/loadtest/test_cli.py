@@ -11,11 +11,16 @@ from live import serving
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
+def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("loadtest") / "models"
     add(folder, 1)
     with serving(folder) as server:
-        yield server.url
+        yield server
+
+
+@pytest.fixture
+def url(server):
+    return server.url
 
 
 def loadtest(*arguments):
@@ -37,6 +42,15 @@ def test_every_ready_model_is_asked_and_the_findings_are_written(url, tmp_path):
     (run,) = json.loads(out.read_text())["runs"]
     assert run["requests"]["sent"] == run["requests"]["ok"] > 0
     assert "<svg" in html.read_text()
+
+
+@pytest.mark.parametrize("load", [("-c", "3"), ("--rate", "100")])
+def test_grpc_is_asked_as_http_is_and_its_answers_are_checked(server, load, tmp_path):
+    out = tmp_path / "run.json"
+    code, *_ = loadtest(f"grpc://{server.grpc_url}", *QUICK, *load, "--check", "--out", str(out))
+    assert code == 0
+    (run,) = json.loads(out.read_text())["runs"]
+    assert run["requests"]["sent"] == run["requests"]["ok"] > 0
 
 
 @pytest.mark.parametrize("form", [(), ("--json-tensors",)])
@@ -69,6 +83,7 @@ def test_an_assertion_that_does_not_hold_fails_the_run(url):
     [
         (("-m", "nobody"), "answered 404: model 'nobody' is not found"),
         (("--shape", "zz=4"), "no model has an input 'zz'; there are x"),
+        (("--rate", "5", "-m", "m/9"), "answered 404: model 'm' has no version 9"),
         (("--shape", "x"), "--shape x: expected NAME=8"),
         (("--rhythm", "waltz", "--rate", "5"), "--rhythm waltz: expected poisson, constant, bursts"),
         (("--sweep", "1,two"), "expected numbers of connections such as 1,2,4, found 'two'"),
@@ -82,7 +97,15 @@ def test_what_cannot_be_run_is_one_sentence(url, arguments, said):
     assert error.count("\n") == 1
 
 
-def test_a_server_that_is_not_there_is_one_sentence():
-    code, _, error = loadtest("127.0.0.1:9")
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("127.0.0.1:9", "http://127.0.0.1:9 cannot be reached"),
+        ("grpc://127.0.0.1:9", "grpc://127.0.0.1:9 answered RepositoryIndex with UNAVAILABLE"),
+        ("ftp://somewhere", "'ftp://somewhere': expected http, https, grpc, found 'ftp'"),
+    ],
+)
+def test_a_server_that_is_not_there_is_one_sentence(where, said):
+    code, _, error = loadtest(where)
     assert code == 2
-    assert error.startswith("headrace loadtest: http://127.0.0.1:9 cannot be reached")
+    assert error.startswith(f"headrace loadtest: {said}")
