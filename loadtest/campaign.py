@@ -42,6 +42,16 @@ def knee(found: Sequence[Findings]) -> Findings:
     return next(each for each in found if each["per_s"] >= ENOUGH * most)
 
 
+def versus(first: Job, second: Job, workers: int, rounds: int) -> tuple[list[Findings], list[Findings]]:
+    """Short runs of both in the order ABBA, so that what drifts meets both alike."""
+    found: tuple[list[Findings], list[Findings]] = ([], [])
+    for number in range(rounds):
+        order = ((0, first), (1, second))
+        for which, job in order if number % 2 == 0 else reversed(order):
+            found[which].append(one(job, workers))
+    return found
+
+
 class Unsound(Exception):
     """The generator, not the server, was the limit."""
 
