@@ -19,6 +19,7 @@ from loadtest.answers import Tolerance
 from loadtest.attack import Course
 from loadtest.findings import SCHEMA, Findings
 from loadtest.inputs import parse_shape
+from loadtest.live import Live
 from loadtest.load import MOST_CONNECTIONS, Load, Rhythm
 from loadtest.page import page
 from loadtest.shots import Wish, shots_for
@@ -173,7 +174,8 @@ def _run(job: Job, workers: int, counts: Sequence[int], limits: Sequence[criteri
         found = campaign.sweep(job, workers, [replace(job.load, connections=count) for count in counts], told)
         typer.echo(f"\nthe knee: {campaign.knee(found)['load']}")
         return found
-    found = [campaign.one(job, workers)]
+    with Live(str(job.load), job.course.seconds, min(workers, job.load.connections)) as live:
+        found = [campaign.one(job, workers, live.told)]
     typer.echo(text.report(found[0]))
     return found
 

@@ -1,9 +1,13 @@
 """The command against a real server, and what it says of what cannot be run."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
+import httpx
 import pytest
 import typer
 from asking import add
@@ -74,6 +78,31 @@ def test_it_is_a_command_of_headrace(url):
     line = [sys.executable, "-m", "server", "loadtest", url, *QUICK]
     done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
     assert "answers/s" in done.stdout
+
+
+@pytest.mark.parametrize("load", [("-c", "2"), ("--rate", "0.5"), ("-c", "2", "--workers", "2")])
+def test_an_interrupt_gives_the_report_so_far(url, load, tmp_path):
+    out = tmp_path / "run.json"
+    line = [sys.executable, "-m", "server", "loadtest", url, "-d", "60", "--warm-up", "0", *load, "--out", str(out)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        wait_until_asked(url)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode in (0, 1)
+    assert "answers/s" in said
+    (run,) = json.loads(out.read_text())["runs"]
+    assert run["seconds"] < 60
+    assert run["requests"]["sent"] == sum(count for name, count in run["requests"].items() if name != "sent")
+
+
+def wait_until_asked(url):
+    def asked():
+        return httpx.get(f"http://{url}/v2/models/m/stats").json()["model_stats"][0]["inference_count"]
+
+    before, end = asked(), time.monotonic() + 30
+    while asked() == before:
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_sweep_names_its_knee(url):
