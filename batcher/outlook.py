@@ -180,8 +180,10 @@ class Outlook:
     def hurry(self, now: float, verdict: WaitUntil, rows: int, due: float) -> Dispatch | WaitUntil:
         """The same verdict on `rows` waiting rows, but that the first, with this deadline, is not kept for too long.
 
-        In overload nobody is waited for.
+        In overload nobody is waited for. While the executor is busy, or without a deadline, nothing changes.
         """
+        if inf in (verdict.time, due):
+            return verdict
         if self._in_overload(now):
             return Dispatch(self.full, "deadline")
         latest = due - self.seconds(rows) * (1 + 2 * self._excess)

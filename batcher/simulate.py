@@ -110,6 +110,8 @@ def simulate(
             line.arrive(now)
         while queue:
             verdict = controller.decide(now, line.rows, queue[0][0], len(running))
+            if outlook is not None and isinstance(verdict, WaitUntil):
+                verdict = outlook.hurry(now, verdict, line.rows, queue[0][3])
             if isinstance(verdict, WaitUntil):
                 timer = verdict.time
                 break
