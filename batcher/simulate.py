@@ -23,6 +23,7 @@ from batcher.decide import WaitUntil
 from batcher.outlook import Outlook
 
 BREATH = 7
+LEAST_RETRY_S = 1e-6
 
 
 @dataclass(slots=True)
@@ -186,7 +187,7 @@ class _Line:
 
 
 class _Door(_Line):
-    """A line that lets in only those who will be in time."""
+    """A line that lets in only those who will be in time. Clients that are refused come back when they are told to."""
 
     def __init__(self, load: Load, controller: Controller, outlook: Outlook, outcome: Outcome) -> None:
         super().__init__(load, controller)
@@ -196,20 +197,29 @@ class _Door(_Line):
     def _enter(self, now: float, client: int) -> None:
         due = now + next(self._timeouts)
         rows = next(self._sizes)
-        if self._outlook.late_by(now, self.rows, rows, due) > 0:
+        late_s = self._outlook.late_by(now, self.rows, rows, due)
+        if late_s > 0:
             self._outcome.refused.append(now)
+            self._send_back(now, client, late_s)
             return
         self.queue.append((now, rows, client, due))
         self.rows += rows
         self._controller.arrived(now, rows, client)
 
+    def _send_back(self, now: float, client: int, wait_s: float) -> None:
+        if client:
+            heappush(self._returns, (now + max(wait_s, LEAST_RETRY_S) + next(self._thinks), client))
+
     def take(self, now: float, most_rows: int) -> list[_Request]:
         front = ((due, rows) for _, rows, _, due in self.queue)
         most_rows, leave = self._outlook.form(now, most_rows, self.rows, front)
         for _ in range(leave):
-            came, rows, _, _ = self.queue.popleft()
+            came, rows, client, _ = self.queue.popleft()
             self.rows -= rows
             self._outcome.left.append(came)
+            self._send_back(now, client, self._outlook.full_s)
+        if leave:
+            self._find_next()
         return super().take(now, most_rows) if self.queue else []
 
 
