@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable
-from math import exp, inf, log, sqrt
+from math import exp, inf, log
 from statistics import median
 from typing import Protocol
 
@@ -141,8 +141,11 @@ class Outlook:
         return begin + (self.seconds(mine) if mine < full else full_s) + self.margin_s(wait_s)
 
     def margin_s(self, wait_s: float) -> float:
-        """What is added to the expectation of a request that waits so long: errors of several batches partly cancel."""
-        return min(self._excess * self.full_s * sqrt(2 + wait_s / self.full_s), MOST_MARGIN * self.patience_s)
+        """What is added to the expectation of a request that waits so long, and then for a full batch.
+
+        Errors are taken to go on: a machine that has slowed down has done so for all batches ahead.
+        """
+        return min(self._excess * (self.full_s + wait_s), MOST_MARGIN * self.patience_s)
 
     def late_by(self, now: float, ahead: int, rows: int, due: float) -> float:
         """By how much an arrival with `ahead` rows before it would miss `due`, in seconds; 0 or less: it is let in."""

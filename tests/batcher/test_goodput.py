@@ -43,9 +43,7 @@ def run(seconds, share, slo, *, foretold=True, clients=0, slots=1):
     outcome = simulate(load, device, controller, 3000 if clients else len(load.opens), outlook=outlook)
     begin = COLD * outcome.finished[-1]
     end = outcome.finished[-1] if clients else load.opens[-1]
-    in_time = sum(
-        begin <= done < end and done <= due for done, due in zip(outcome.finished, outcome.dues, strict=True)
-    )
+    in_time = sum(begin <= done < end and done <= due for done, due in zip(outcome.finished, outcome.dues, strict=True))
     offered = capacity * (end - begin) if clients else sum(begin <= came < end for came in load.opens)
     return in_time / min(offered, capacity * (end - begin)), outcome
 
