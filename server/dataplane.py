@@ -71,7 +71,7 @@ class DataPlane:
                 servable.check.check_outputs(request.outputs)
             kind = self._explained if request.explain else self._ticket
             ticket = kind(request, rows, key, handle, answer)
-            servable.batcher.submit(ticket, request.timeout_us / 1e6)
+            servable.batcher.submit(ticket, (request.timeout_us or servable.default_timeout_us) / 1e6)
             if request.explain:
                 ticket.submitted()
         except ServingError as error:
