@@ -23,7 +23,7 @@ from executor.probe import probe
 from executor.providers import CPU
 from executor.runners import Runner, runner_for
 from executor.sessions import open_session
-from executor.threads import threads_per_session
+from executor.threads import runs_per_session, threads_per_session
 from headrace.config import ModelConfig
 from headrace.cores import usable_cores
 from headrace.errors import LoadFailed
@@ -103,6 +103,7 @@ def load_model(
         verdict.reason,
     )
     clock = time.thread_time if on_cpu else time.perf_counter
+    runners *= runs_per_session(config, providers, threads)
     return LoadedModel(metadata, OnnxExecutor(id, runners, verdict.runs, clock), providers, tuple(verdict.curve))
 
 

@@ -62,9 +62,14 @@ class BatchingLimits(_Frozen):
 class Instances(_Frozen):
     """How many sessions of one version a replica holds, and the threads of each."""
 
-    count: int = Field(1, ge=1, le=64, description="Sessions per replica: batches of this model that may run at once.")
+    count: int = Field(1, ge=1, le=64, description="Sessions per replica.")
     threads: int = Field(
         0, ge=0, le=1024, description="Intra-op threads per session; 0 divides the usable cores among all sessions."
+    )
+    runs: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        "auto",
+        description="Batches that a session may run at once; how many of them are worth it is learnt. auto: 2 on CUDA"
+        " and where a session has more than one thread, else 1; 1 with controller timer.",
     )
 
 

@@ -96,3 +96,16 @@ def test_a_model_runs_on_cuda_as_on_the_cpu(load):
     on_gpu = answer(load(onnx_models.mlp(), execution_providers=("cuda",)), {"x": rows})
     on_cpu = answer(load(onnx_models.mlp(), execution_providers=("cpu",)), {"x": rows})
     np.testing.assert_allclose(on_gpu["y"], on_cpu["y"], rtol=1e-2, atol=1e-2)
+
+
+def test_a_session_of_several_threads_runs_two_batches_at_once_each_with_its_own_answer(load):
+    loaded = load(onnx_models.mlp(), instances={"threads": 2})
+    assert loaded.executor.slots == 2
+    inputs = [np.full((rows, 64), rows / 100, np.float32) for rows in (3, 5, 300, 700)]
+
+    async def all_at_once():
+        return await asyncio.gather(*(loaded.executor.run({"x": x}) for x in inputs))
+
+    expected = [answer(loaded, {"x": x[:1]})["y"][0] for x in inputs]
+    for x, row, outputs in zip(inputs, expected, asyncio.run(all_at_once()), strict=True):
+        np.testing.assert_allclose(outputs["y"], np.tile(row, (len(x), 1)), rtol=1e-4, atol=1e-5)
