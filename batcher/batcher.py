@@ -28,6 +28,7 @@ from batcher.decide import Dispatch, Waiting, WaitUntil
 from batcher.describe import describe
 from batcher.entry import Entry, Outcome
 from batcher.in_flight import InFlight
+from batcher.lengths import Lengths
 from batcher.queue import RowQueue
 from batcher.recovery import Recovery
 from headrace import cell
@@ -42,7 +43,8 @@ logger = logging.getLogger("headrace.batcher")
 class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
-    With `batched` False every request runs alone, as it is, and counts as one row: `max_batch_rows` must be 1.
+    `lengths`: requests of different lengths share a batch. With `batched` False every request runs alone, as it is, and
+    counts as one row: `max_batch_rows` must be 1.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Batcher:
         counters: ModelCounters,
         *,
         batched: bool = True,
+        lengths: Lengths | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert batched or max_batch_rows == 1
@@ -64,6 +67,7 @@ class Batcher:
         self._max_queue_rows = max_queue_rows
         self._counters = counters
         self._batched = batched
+        self._lengths = lengths
         self._clock = clock
         self.accounts = Accounts()
         self._queue = RowQueue()
@@ -124,7 +128,8 @@ class Batcher:
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
-        return describe(self.controller, self._clock(), self._queue, self._in_flight.count, recording=recording)
+        found = describe(self.controller, self._clock(), self._queue, self._in_flight.count, recording=recording)
+        return found if self._lengths is None else found | {"lengths": self._lengths.describe()}
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
@@ -184,7 +189,8 @@ class Batcher:
         return verdict
 
     def _close_batch(self, key: Hashable, verdict: Dispatch) -> list[Entry]:
-        batch = self._queue.take(key, min(verdict.rows, self._recovery.max_batch_rows))
+        choose = self._lengths.choose if self._lengths is not None else None
+        batch = self._queue.take(key, min(verdict.rows, self._recovery.max_batch_rows), choose)
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
         self._counters.cells[REASON_AT[verdict.reason]] += 1
         if self.accounts.entries:
@@ -209,11 +215,13 @@ class Batcher:
         self.controller.started(taken, sum(rows), self._in_flight.count)
         failure: BaseException | None = None
         try:
-            inputs = concat([entry.inputs for entry in batch])
+            lengths = self._lengths
+            inputs = concat([entry.inputs for entry in batch]) if lengths is None else lengths.concat(batch)
             assembled = time.perf_counter_ns()
             outputs = await self._executor.run(inputs)
             ran = time.perf_counter_ns()
             parts = split(outputs, rows) if self._batched else [outputs]
+            parts = parts if lengths is None else lengths.cut_back(batch, parts)
             done = time.perf_counter_ns()
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -249,7 +257,10 @@ class Batcher:
         beside = busy_s / (now - taken) if now > taken else 1.0
         self._full_house = False
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
-        self.controller.finished(now, rows, now - taken if worked else 0.0, beside, clients)
+        seconds = now - taken if worked else 0.0
+        if seconds and self._lengths is not None:
+            seconds = self._lengths.ran(batch, rows, seconds)
+        self.controller.finished(now, rows, seconds, beside, clients)
 
     def _deliver(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):

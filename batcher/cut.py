@@ -20,6 +20,7 @@ class Piece(Entry):
         inputs = {name: array[start : start + rows] for name, array in entry.inputs.items()}
         super().__init__(inputs, rows, entry.key, entry.arrived)
         self.rank = entry.rank
+        self.length = entry.length
         self._whole = whole
         self._index = index
 

@@ -32,10 +32,23 @@ class Entry:
     whoever finds it set leaves the entry alone. `pieces` are the entries that are queued in its stead if it has too
     many rows for one batch. `part` says with whom it runs again after a batch of its failed: with entries of the
     same part only. Among entries with one key the lowest `rank` runs first; it is the time of arrival, later by what
-    the priority puts it off.
+    the priority puts it off. `length` is that of its padded inputs; 0 if it is not to be padded.
     """
 
-    __slots__ = ("arrived", "client", "done", "inputs", "key", "part", "pieces", "rank", "rows", "timer", "waiting")
+    __slots__ = (
+        "arrived",
+        "client",
+        "done",
+        "inputs",
+        "key",
+        "length",
+        "part",
+        "pieces",
+        "rank",
+        "rows",
+        "timer",
+        "waiting",
+    )
 
     def __init__(self, inputs: Mapping[str, Array], rows: int, key: Hashable, arrived: float, client: int = 0) -> None:
         self.inputs = inputs
@@ -43,6 +56,7 @@ class Entry:
         self.key = key
         self.arrived = self.rank = arrived
         self.client = client
+        self.length = 0
         self.waiting = False
         self.done = False
         self.pieces: Sequence[Entry] = ()

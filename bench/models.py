@@ -64,7 +64,9 @@ def encoder(path, width=256, layers=2, heads=4, vocabulary=1000, tokens=TOKENS, 
     ones, zeros = graph.constant(np.ones(width, "f4")), graph.constant(np.zeros(width, "f4"))
     if masked:
         there = graph.node("Cast", "attention_mask", to=TensorProto.FLOAT)
-        hidden = graph.node("Mul", graph.node("Sub", there, graph.constant(np.float32(1))), graph.constant(np.float32(1e9)))
+        hidden = graph.node(
+            "Mul", graph.node("Sub", there, graph.constant(np.float32(1))), graph.constant(np.float32(1e9))
+        )
         hidden = graph.node("Unsqueeze", hidden, graph.constant(np.array([1, 2])))
 
     def norm(at):

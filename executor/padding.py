@@ -1,10 +1,10 @@
 """May requests of different lengths share a batch of this model, filled up at the end? Asked of the model itself.
 
 Receives a signature, what is configured and a runner, hands a `PaddingVerdict` to `load`. A candidate has one free axis
-besides the first in some of its inputs, the same in all of them. It is tried (`PaddingTrial`): rows of three lengths, each
-alone and then padded together, on real values above the filling, below it and mixed, must come out the same, but for
-rounding. That refuses models that look at what is filled in: a mean over all positions, the last position, attention
-without a mask. What is filled in is 0, but for what is configured. An input with "mask" in its name is told what is real.
+besides the first in some of its inputs, of the same name in all of them. It is tried (`padding_trial`): rows of three
+lengths must come out the same alone and padded together, but for rounding. That refuses models that look at what is
+filled in: a mean over all positions, the last position, attention without a mask. Filled in is 0, or what is
+configured. An input of rank 2 with "mask" in its name says what is real: 1 or, if that does not do it, 0.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One way of padding, tried on a model: are rows of different lengths the same together as alone?
 
-Receives what is padded with what, and a runner; says what is wrong, or nothing. Synthetic values lie above the filling, or
-below it: a maximum over all positions does not show by values above. Values that the model does not take (indices
-past the end) say nothing. Outputs that differ between two identical runs are not compared.
+Receives what is padded with what, and a runner; says what is wrong, or nothing. All synthetic values lie above the
+filling, then all below: a maximum over all positions shows by the latter only. Values that the model does not take
+(indices past the end) say nothing. Outputs that differ between two identical runs are not compared.
 """
 
 from __future__ import annotations

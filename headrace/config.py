@@ -30,9 +30,9 @@ class BatchingLimits(_Frozen):
     pad: Literal["auto", False] | dict[str, bool | int | float | str] = Field(
         "auto",
         union_mode="left_to_right",
-        description="Requests of different lengths share a batch, filled up at the end. auto: if the inputs have one free"
-        " axis in common besides the first, and rows prove to be the same padded with 0 as alone; {input: value}: the same for"
-        " these inputs, and an error if they do not; false: never.",
+        description="Whether requests of different lengths share a batch, filled up at the end. auto: if the inputs"
+        " have one free axis in common besides the first, and rows prove to be the same padded with 0 as alone; {input:"
+        " value, ...}: these inputs with these values, and an error if rows prove otherwise; false: never.",
     )
     controller: Literal["adaptive", "timer"] = Field(
         "adaptive",
