@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 KEPT = 256
 """Runs to which it is fitted."""
-REFIT = 64
+REFIT = 256
 """Runs from one fit to the next, once there are as many; before, after twice as many as the last time."""
 
 Timed = tuple[int, int, float]
