@@ -39,7 +39,9 @@ class Asked(Entry):
 class Batching(Batcher):
     """A batcher on the loop's clock, with its executor and counters at hand."""
 
-    def __init__(self, executor, max_batch_rows=8, delay_s=0.0, max_queue_rows=1000, batched=True, controller=None):
+    def __init__(
+        self, executor, max_batch_rows=8, delay_s=0.0, max_queue_rows=1000, batched=True, controller=None, lengths=None
+    ):
         self.executor = executor
         self.counters = ModelCounters(max_batch_rows)
         super().__init__(
@@ -50,6 +52,7 @@ class Batching(Batcher):
             max_queue_rows,
             self.counters,
             batched=batched,
+            lengths=lengths,
             clock=asyncio.get_running_loop().time,
         )
 
