@@ -27,7 +27,7 @@ def attention(mask="attention_mask", datatype="INT64", real=1):
             node("Sub", ["there", "one"], ["minus"]),
             node("Mul", ["minus", "much"], ["hidden"]),
             node("Unsqueeze", ["hidden", "axis_1"], ["row"]),
-            node("MatMul", ["x", "w"], ["query"]),
+            node("MatMul", ["x", "projection"], ["query"]),
             node("Transpose", ["x"], ["keys"], perm=[0, 2, 1]),
             node("MatMul", ["query", "keys"], ["scores"]),
             node("Add", ["scores", "row"], ["masked"]),
@@ -43,7 +43,7 @@ def attention(mask="attention_mask", datatype="INT64", real=1):
         [tensor("tokens", "FP32", ("n", "length", WIDTH)), tensor("mean", "FP32", ("n", WIDTH))],
         [
             table,
-            constant("w", rng.normal(size=(WIDTH, WIDTH))),
+            constant("projection", rng.normal(size=(WIDTH, WIDTH))),
             constant("one", 1.0),
             constant("much", 1e9),
             constant("axis_1", [1], np.int64),
