@@ -47,7 +47,7 @@ def running(*commands):
         subprocess.Popen(["taskset", "-c", SERVER_CORE, sys.executable, *command], **quiet) for command in commands
     ]
     try:
-        yield
+        yield processes
     finally:
         for process in processes:
             process.terminate()

@@ -1,27 +1,30 @@
 """Requests of lognormal lengths to a transformer encoder: what padding by cost is worth.
 
-Closed loop over binary HTTP, one replica on one core. `padded` is the default; `same shape` is `pad: false`, where only
-requests of one length share a batch; `to the longest` are clients that pad to LONGEST themselves, as most do. Beside
-it the best that any dividing could reach: rows/s of `session.run` alone on batches of MOST_ROWS rows of one length, the
-lengths as often as they come. Writes `results/lengths.json`.
+Closed loop over binary HTTP, one replica on one core, which it fills. `padded` is the default; `same shape` is `pad:
+false`, where only requests of one length share a batch; `to the longest` are clients that pad to LONGEST themselves.
+Rows per second of the server's CPU time are compared: on a core of its own that is rows/s, and neighbours disturb it
+less. Beside it what no padding can reach: `session.run` alone on MOST_ROWS rows of one length, lengths as often as they
+come. Writes `results/lengths.json`.
 """
 
 import gc
+import json
 import os
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import harness
 import load
 import models
 import numpy as np
+import psutil
 import uvloop
 import workloads
 
-HTTP, GRPC = 9103, 9104
+HTTP, GRPC = 9123, 9124
 CONNECTIONS = (32, 64)
-WARM_UP_S = 1.0
 LONGEST, MEDIAN, SIGMA = 128, 24, 0.6
 MOST_ROWS = 32
 SIZES = {
@@ -39,10 +42,10 @@ def main():
         for size in given.sizes:
             make(repository, size)
         server = [*harness.serve(repository, HTTP, GRPC), "--keep-alive-s", "3600"]
-        with harness.running(server):
+        with harness.running(server) as (process,):
             harness.wait_until_ready(HTTP, 180)
             gc.disable()
-            rounds = uvloop.run(measure(given, repository))
+            rounds = uvloop.run(measure(given, repository, psutil.Process(process.pid)))
     ratios = {}
     for size in given.sizes:
         for connections in CONNECTIONS:
@@ -83,13 +86,25 @@ def tensors(length, padded_to):
     return {"x": x, "attention_mask": mask}
 
 
+def served_as(size, way):
+    return size if way == "padded" else f"{size}-same"
+
+
 def requests(size, way):
-    name = size if way == "padded" else f"{size}-same"
+    name = served_as(size, way)
     bodies = [tensors(each, LONGEST if way == "to the longest" else each) for each in lengths()]
     return [load.http_request(name, *harness.binary_request(datatype="INT64", **each)) for each in bodies]
 
 
-async def measure(given, repository):
+def seen_by(server, name):
+    """(rows answered, CPU seconds of the server and its replica) so far."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{HTTP}/v2/models/{name}/stats") as answer:
+        (stats,) = json.load(answer)["model_stats"]
+    times = [each.cpu_times() for each in (server, *server.children(recursive=True))]
+    return stats["inference_count"], sum(each.user + each.system for each in times)
+
+
+async def measure(given, repository, server):
     client, rounds = load.Client(HTTP), []
     for number in range(given.rounds + 1):
         found = {}
@@ -99,8 +114,11 @@ async def measure(given, repository):
                 for way in WAYS if number % 2 else reversed(WAYS):
                     # A batch of rows of the longest takes seconds.
                     seconds = given.seconds * (3 if way == "to the longest" else 1)
-                    seen = await client.closed(requests(size, way), connections, WARM_UP_S, seconds)
-                    found[f"{size} x {connections} {way}"] = seen.throughput
+                    name = served_as(size, way)
+                    rows, cpu_s = seen_by(server, name)
+                    await client.closed(requests(size, way), connections, 0.0, seconds)
+                    more_rows, more_s = seen_by(server, name)
+                    found[f"{size} x {connections} {way}"] = (more_rows - rows) / (more_s - cpu_s)
         if number:  # the first one is for learning
             rounds.append(found)
         print(f"round {number}: { ({name: round(each, 1) for name, each in found.items()}) }", flush=True)
@@ -117,9 +135,9 @@ def alone(file, seconds):
         for length, count in zip(drawn.tolist(), counts.tolist(), strict=True):
             batch = {name: np.repeat(array, MOST_ROWS, axis=0) for name, array in tensors(length, length).items()}
             session.run(None, batch)
-            started = time.perf_counter()
+            started = time.process_time()
             session.run(None, batch)
-            each[length] = time.perf_counter() - started
+            each[length] = time.process_time() - started
             spent += count * each[length] / MOST_ROWS
             weight += count
         return weight / spent
