@@ -29,6 +29,7 @@ from batcher.decide import Dispatch, Waiting, WaitUntil
 from batcher.describe import describe
 from batcher.entry import Entry, Outcome
 from batcher.in_flight import InFlight
+from batcher.lengths import Lengths
 from batcher.queue import RowQueue
 from batcher.recovery import Recovery
 from headrace import cell
@@ -46,7 +47,8 @@ NO_LIMIT = 1 << 62
 class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
-    With `batched` False every request runs alone, as it is, and counts as one row: `max_batch_rows` must be 1.
+    `lengths`: requests of different lengths share a batch. With `batched` False every request runs alone, as it is, and
+    counts as one row: `max_batch_rows` must be 1.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Batcher:
         *,
         max_queue_bytes: int = NO_LIMIT,
         batched: bool = True,
+        lengths: Lengths | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert batched or max_batch_rows == 1
@@ -70,6 +73,7 @@ class Batcher:
         self._max_queue_bytes = max_queue_bytes
         self._counters = counters
         self._batched = batched
+        self._lengths = lengths
         self._clock = clock
         self.accounts = Accounts()
         self._queue = RowQueue()
@@ -138,8 +142,9 @@ class Batcher:
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
         now = self._clock()
-        document = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
-        return document | self._deadlines.describe(now)
+        found = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
+        found |= self._deadlines.describe(now)
+        return found if self._lengths is None else found | {"lengths": self._lengths.describe()}
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
@@ -208,7 +213,8 @@ class Batcher:
                     self._deliver([entry], [self._deadlines.too_late(entry, now)])
             if late and next(self._queue.front(key), None) is None:
                 return []
-        batch = self._queue.take(key, min(rows, most))
+        choose = self._lengths.choose if self._lengths is not None else None
+        batch = self._queue.take(key, min(rows, most), choose)
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
         self._counters.cells[REASON_AT[verdict.reason]] += 1
         if self.accounts.entries:
@@ -235,11 +241,13 @@ class Batcher:
             self._deadlines.outlook.began(id(batch), taken, sum(rows))
         failure: BaseException | None = None
         try:
-            inputs = concat([entry.inputs for entry in batch])
+            lengths = self._lengths
+            inputs = concat([entry.inputs for entry in batch]) if lengths is None else lengths.concat(batch)
             assembled = time.perf_counter_ns()
             outputs = await self._executor.run(inputs)
             ran = time.perf_counter_ns()
             parts = split(outputs, rows) if self._batched else [outputs]
+            parts = parts if lengths is None else lengths.cut_back(batch, parts)
             done = time.perf_counter_ns()
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -277,7 +285,10 @@ class Batcher:
         if self._deadlines.outlook is not None:
             self._deadlines.outlook.ended(id(batch), now, worked=worked)
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
-        self.controller.finished(now, rows, now - taken if worked else 0.0, beside, clients)
+        seconds = now - taken if worked else 0.0
+        if seconds and self._lengths is not None:
+            seconds = self._lengths.ran(batch, rows, seconds)
+        self.controller.finished(now, rows, seconds, beside, clients)
 
     def _deliver(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):

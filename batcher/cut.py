@@ -22,6 +22,7 @@ class Piece(Entry):
         self.rank = entry.rank
         self.due = entry.due
         self.bytes = entry.bytes * rows // max(entry.rows, 1)  # an even share
+        self.length = entry.length
         self._whole = whole
         self._index = index
 

@@ -48,6 +48,7 @@ class Batching(Batcher):
         batched=True,
         controller=None,
         max_queue_bytes=1 << 30,
+        lengths=None,
     ):
         self.executor = executor
         self.counters = ModelCounters(max_batch_rows)
@@ -60,6 +61,7 @@ class Batching(Batcher):
             self.counters,
             max_queue_bytes=max_queue_bytes,
             batched=batched,
+            lengths=lengths,
             clock=asyncio.get_running_loop().time,
         )
 
