@@ -189,10 +189,13 @@ async def measure(given, name, quiet):
     plain = load.http_request(name, body, headers)
     client, connections = load.Client(HTTP), await tolerant_connections(HTTP, load.MOST_CONNECTIONS)
     await client.closed([plain], CONNECTIONS, 2.0, given.seconds)
+
+    async def most():
+        return (await client.closed([plain], CONNECTIONS, 0.5, given.seconds / 2)).throughput
+
     found = []
     for number in range(given.rounds):
-        seen = await client.closed([plain], CONNECTIONS, 1.0, given.seconds)
-        capacity = seen.throughput
+        capacity = await most()
         full_s = CONNECTIONS / 2 / capacity if given.full_rows is None else given.full_rows / capacity
         for slo in given.slos:
             slo_s = slo * full_s
@@ -205,15 +208,16 @@ async def measure(given, name, quiet):
                     intended, answered, status, never, sent_late = await overload.run(connections)
                 within = (status == 200) & (answered - intended <= slo_s)
                 offered = (len(intended) + never) / given.seconds
-                after = left(name)
+                after, before_it, capacity = left(name), capacity, await most()
+                mean = (before_it + capacity) / 2
                 row = {
                     "model": name,
                     "round": number,
-                    "capacity": capacity,
+                    "capacity before and after": [before_it, capacity],
                     "slo": slo,
                     "slo ms": slo_s * 1e3,
                     "load": share,
-                    "goodput": within.sum() / given.seconds / min(capacity, offered),
+                    "goodput": within.sum() / given.seconds / min(mean, offered),
                     "late": float(((status == 200) & ~within).sum() / len(status)),
                     "answers": {int(code): int((status == code).sum()) for code in np.unique(status)},
                     "never sent": never,
@@ -225,7 +229,7 @@ async def measure(given, name, quiet):
                 }
                 found.append(row)
                 print(
-                    f"{name:8} round {number} capacity {capacity:7.0f}/s SLO {slo:4}x = {slo_s * 1e3:6.1f} ms"
+                    f"{name:8} round {number} capacity {before_it:5.0f} and {capacity:5.0f}/s SLO {slo:4}x = {slo_s * 1e3:6.1f} ms"
                     f" load {share:3}x: goodput {row['goodput']:6.1%} late {row['late']:5.2%} {row['answers']}"
                     f" {row['left']} never {never} sent late {row['sent late ms (p99)']:.2f} ms",
                     flush=True,
