@@ -67,7 +67,7 @@ class Outcome:
     device_s: float = 0.0
     """Seconds of the batches, each as if alone."""
     dues: list[float] = field(default_factory=list)
-    """Of those that were answered; infinite without a deadline."""
+    """Of those that were answered, if the load has timeouts."""
     refused: list[float] = field(default_factory=list)
     """Arrivals of those that were not let in."""
     left: list[float] = field(default_factory=list)
@@ -103,7 +103,7 @@ def simulate(
         if service.next_end <= now:
             for batch in service.ended(now):
                 arrived += [came for came, _, _, _ in batch]
-                dues += [due for _, _, _, due in batch]
+                dues += [due for _, _, _, due in batch] if load.timeouts else ()
                 finished += [now] * len(batch)
                 if load.clients:
                     line.come_back(now, batch)
@@ -141,6 +141,7 @@ class _Line:
         self._next_open = next(self._opens, inf)
         self._thinks = cycle(load.thinks)
         self._sizes = cycle(load.rows)
+        self._timed = bool(load.timeouts)
         self._timeouts = cycle(load.timeouts or (inf,))
         step = load.apart_s / max(1, load.clients)
         self._returns = [(client * step + next(self._thinks), client) for client in range(1, load.clients + 1)]
@@ -163,7 +164,7 @@ class _Line:
 
     def _enter(self, now: float, client: int) -> None:
         rows = next(self._sizes)
-        self.queue.append((now, rows, client, now + next(self._timeouts)))
+        self.queue.append((now, rows, client, now + next(self._timeouts) if self._timed else inf))
         self.rows += rows
         self._controller.arrived(now, rows, client)
 

@@ -229,8 +229,9 @@ async def measure(given, name, quiet):
                 }
                 found.append(row)
                 print(
-                    f"{name:8} round {number} capacity {before_it:5.0f} and {capacity:5.0f}/s SLO {slo:4}x = {slo_s * 1e3:6.1f} ms"
-                    f" load {share:3}x: goodput {row['goodput']:6.1%} late {row['late']:5.2%} {row['answers']}"
+                    f"{name:8} round {number} capacity {before_it:5.0f} and {capacity:5.0f}/s"
+                    f" SLO {slo:4}x = {slo_s * 1e3:6.1f} ms load {share:3}x:"
+                    f" goodput {row['goodput']:6.1%} late {row['late']:5.2%} {row['answers']}"
                     f" {row['left']} never {never} sent late {row['sent late ms (p99)']:.2f} ms",
                     flush=True,
                 )
