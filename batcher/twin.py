@@ -126,6 +126,8 @@ class Twin:
 def _most_different(load: Load, earlier: Sequence[Load]) -> list[Load]:
     """The earlier load whose rate differs most from this one's, if by more than `DIFFERENT`."""
     rate = _open_rate(load)
+    if not rate:  # one request says nothing of a rate
+        return []
     ratios = [
         (max(rate, other) / min(rate, other), index) for index, other in enumerate(map(_open_rate, earlier)) if other
     ]
