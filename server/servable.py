@@ -14,6 +14,7 @@ from batcher.adaptive import Adaptive, Planner, plan_at_once
 from batcher.batcher import Batcher
 from batcher.controller import Controller
 from batcher.decide import Limits
+from batcher.priorities import Priorities
 from batcher.timer import Timer
 from executor.background import in_background
 from executor.cache import Cache
@@ -53,6 +54,7 @@ class Servable:
     executor: Executor
     counters: ModelCounters
     trial: Trial
+    priorities: Priorities
     recent: Recent | None = None
     """Its last requests, if its successor is to rehearse them."""
 
@@ -112,6 +114,7 @@ async def load_servable(
         executor=loaded.executor,
         counters=counters,
         trial=Trial(counters, checks, object_to),
+        priorities=Priorities(spec.id, batching.priority_levels, batching.level, batching.ageing_ms / 1e3),
         recent=Recent(checks.requests, checks.max_request_bytes) if checks.requests else None,
     )
 

@@ -1,0 +1,156 @@
+"""What one model's clients feel of a flood for another: p99 and mean with and without it, on one core.
+
+B has one connection that thinks, so that it asks for `SHARE` of its device's time; A has `FLOOD` connections that never
+rest. Both models are in one replica. The client of B blocks in its socket, and goes before the flood's generator on the
+core that they share, so that what it sees is the server. Alone and beside the flood take turns.
+"""
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import harness
+import load
+import models
+import neighbours
+import numpy as np
+import yaml
+
+HTTP, GRPC = 9103, 9104
+SHARE, FLOOD = 0.15, 64
+MODELS = {
+    "tiny": (lambda path: models.mlp(path, 64, 64, 8), "FP32", (1, 64)),
+    "1 ms": (models.encoder, "INT64", (1, models.TOKENS)),
+    "5 ms": (lambda path: models.encoder(path, width=512), "INT64", (1, models.TOKENS)),
+}
+
+
+def main():
+    parser = harness.parser(__doc__, rounds=3, seconds=4.0)
+    parser.add_argument("--floods", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--weight", type=float, help="batching.weight of B; A has 1")
+    neighbours.option(parser)
+    given = parser.parse_args()
+    harness.need("wrk", "taskset")
+    os.sched_setaffinity(0, {int(harness.LOAD_CORE)})
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), given)
+
+
+def measure(folder, given):
+    quiet = neighbours.Neighbours(given.patience)
+    pairs = list(itertools.product(given.floods, given.models))
+    for name, (make, _, _) in MODELS.items():
+        for side in "AB":
+            make(folder / "models" / served_as(name, side) / "1" / "model.onnx")
+        if given.weight:
+            config = {"batching": {"weight": given.weight}}
+            (folder / "models" / served_as(name, "B") / "config.yaml").write_text(yaml.safe_dump(config))
+    scripts = {name: flood_script(folder, name) for name in given.floods}
+    rounds = []
+    with harness.running([*harness.serve(folder / "models", HTTP, GRPC), "--keep-alive-s", "3600"]), first_in_line():
+        harness.wait_until_ready(HTTP)
+        for name in MODELS:
+            for side in "AB":
+                lone_latencies(served_as(name, side), 0.3)  # warm up
+        for _ in range(given.rounds):
+            found = {}
+            for flood, name in pairs:
+                for _ in quiet.again():
+                    alone = lone_latencies(served_as(name, "B"), given.seconds)
+                    with flooding(flood, scripts[flood], given.seconds):
+                        beside = lone_latencies(served_as(name, "B"), given.seconds)
+                for what, value in (("mean", np.mean), ("p50", np.median), ("p99", p99)):
+                    found[f"{name} beside {flood}: {what} alone, ms"] = float(value(alone)) * 1e3
+                    found[f"{name} beside {flood}: {what} beside, ms"] = float(value(beside)) * 1e3
+            rounds.append(found)
+    ratios = {}
+    for flood, name in pairs:
+        for what in ("mean", "p99"):
+            key = f"{name} beside {flood}: {what}"
+            for where in ("alone", "beside"):
+                ratios[f"{key} {where}, ms"] = lambda each, key=key, where=where: each[f"{key} {where}, ms"]
+            ratios[f"{key} beside / alone"] = lambda each, key=key: each[f"{key} beside, ms"] / each[f"{key} alone, ms"]
+    harness.report("fairness", rounds, ratios, given)
+    print(quiet)
+
+
+def served_as(name, side):
+    return f"{name.replace(' ', '')}{side}"
+
+
+def inputs(name):
+    _, datatype, shape = MODELS[name]
+    rng = np.random.default_rng(1)
+    return (rng.integers(0, 1000, shape) if datatype == "INT64" else rng.random(shape, np.float32)), datatype
+
+
+def flood_script(folder, name):
+    return harness.wrk_script(folder / f"{served_as(name, 'A')}.lua", *harness.binary_request(*inputs(name)))
+
+
+@contextmanager
+def first_in_line():
+    """Before the generator of the flood on this core, where that is permitted."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except PermissionError:
+        print("not permitted to go before the flood's generator: what B sees has its delays in it", file=sys.stderr)
+    yield
+
+
+@contextmanager
+def flooding(name, script, seconds):
+    """A flood for A, which has lasted for half a second when the block begins."""
+    url = f"http://127.0.0.1:{HTTP}/v2/models/{served_as(name, 'A')}/infer"
+    command = ["wrk", "-t1", f"-c{FLOOD}", f"-d{int(seconds) + 30}", "--timeout", "30", "-s", str(script), url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        text = process.communicate()[0]
+        if "Non-2xx" in text or "Socket errors" in text:
+            raise SystemExit(f"the server failed under load:\n{text}")
+
+
+def lone_latencies(model, seconds):
+    """Seconds of each request of one client of `model`."""
+    name = next(name for name in MODELS if model[:-1] == served_as(name, ""))
+    request = load.http_request(model, *harness.binary_request(*inputs(name)))
+    rng = np.random.default_rng(2)
+    found = []
+    with socket.create_connection(("127.0.0.1", HTTP)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        best, end = ask(connection, request), time.perf_counter() + seconds
+        while time.perf_counter() < end or len(found) < 10:
+            found.append(ask(connection, request))
+            best = min(best, found[-1])
+            time.sleep(rng.exponential(best * (1 / SHARE - 1)))
+    return np.array(found)
+
+
+def ask(connection, request):
+    started = time.perf_counter()
+    connection.sendall(request)
+    answer = connection.recv(1 << 20)
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"the server answered {answer[:400]!r}")
+    return time.perf_counter() - started
+
+
+def p99(latencies):
+    return np.quantile(latencies, 0.99)
+
+
+if __name__ == "__main__":
+    main()
