@@ -22,6 +22,7 @@ from server.load_request import read_load, read_unload
 from server.pool.editor import Editor
 from server.rpc import forms
 from server.rpc.calls import Call, Streaming, Unary, of_messages
+from server.rpc.clients import Clients
 from server.rpc.codec import Message, decode, encode
 from server.rpc.forms import varint
 from server.rpc.parameters import decode_parameters
@@ -56,6 +57,7 @@ class Servicer:
         self._statistics = statistics
         self._ready = ready
         self._editor = editor
+        self._clients = Clients()
         self._streams = Streams(self._infer_message)
         self.methods: dict[str, Unary | Streaming] = {
             "ModelInfer": Unary(self._read, self._answer, _written),
@@ -108,7 +110,12 @@ class Servicer:
             request.timeout_us = min(request.timeout_us or left_us, left_us)
         if self._dataplane.models.splits(request.model, request.version):
             request.sticky = _sticky(call)
-        response = await self._dataplane.infer(request)
+        peer = self._clients.peer(call.peer())
+        request.client = peer.take()
+        try:
+            response = await self._dataplane.infer(request)
+        finally:
+            peer.give_back(request.client)
         if request.explain:
             response.parameters = explain.turned(response.parameters, request.since, time.monotonic())
         return response
