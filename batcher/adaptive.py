@@ -19,6 +19,7 @@ from batcher.follow import Follower
 from batcher.objective import Objective
 from batcher.search import WORTH_WAITING_S, at_once, search
 from batcher.simulate import Load
+from batcher.sizes import largest_good
 from batcher.twin import Picture, Settings, Twin
 
 Found: TypeAlias = Callable[[Settings | None], None]
@@ -39,6 +40,8 @@ EXPLORE = 64
 """One in so many batches that wait for another to end goes beside it instead, to learn what that costs."""
 EXPLORE_SIZES = 256
 """One in so many batches has all rows that wait, also if the plan would leave some, which may be wrong."""
+RECUT = 256
+"""Batches after which it is looked at anew how many rows of one request a batch should have."""
 SURPRISE = 1.5
 """Factor by which the rows of a batch, or the time from batch to batch, differ from one window to the next: then the
 plan is for something else."""
@@ -89,6 +92,9 @@ class Adaptive:
         self._gaps = _Watch()
         self._follower = Follower(self._first_plan(), limits)
         self.listens = True
+        self.cut_rows = limits.max_batch_rows
+        if self.curve.known():
+            self._learn_cut()
 
     @property
     def plan(self) -> Plan:
@@ -135,6 +141,8 @@ class Adaptive:
         self.curve.ran(rows, seconds, running)
         if self._gaps.surprised(now, rows):
             self._hurry(now, FIRST * 4)
+        if not self.curve.runs % RECUT:
+            self._learn_cut()
         if not 1 / SURPRISE < self.curve.moved < SURPRISE:
             self.curve.moved = 1.0
             self._hurry(now, 1)
@@ -144,6 +152,11 @@ class Adaptive:
             self.arrivals.finished(now, clients)
         elif not self._planning and now - self._planned_at >= self._rest_s:
             self._record_anew()
+
+    def _learn_cut(self) -> None:
+        known = [(rows, seconds) for rows, seconds, _ in self.curve.known()]
+        good = largest_good(known)
+        self.cut_rows = good if good < known[-1][0] and self.curve.trusted() else self.limits.max_batch_rows
 
     def _hurry(self, now: float, requests: int) -> None:
         """Something has changed: plan after so many more requests. Not at once again if that has just been done."""

@@ -96,7 +96,7 @@ class Batcher:
         queue = self._queue
         if queue.rows + entry.rows > self._max_queue_rows:
             raise self._full(entry.rows)
-        if entry.rows <= self._recovery.max_batch_rows:
+        if entry.rows <= self.controller.cut_rows and entry.rows <= self._recovery.max_batch_rows:
             queue.append(entry)
         else:
             for piece in self._cut(entry):
@@ -119,7 +119,7 @@ class Batcher:
         self._leave(entry)
 
     def _cut(self, entry: Entry) -> Sequence[Entry]:
-        entry.pieces = Rejoin(entry, self._leave).cut(self._recovery.max_batch_rows)
+        entry.pieces = Rejoin(entry, self._leave).cut(min(self.controller.cut_rows, self._recovery.max_batch_rows))
         return entry.pieces
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:

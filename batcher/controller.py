@@ -11,10 +11,12 @@ from batcher.decide import Dispatch, WaitUntil
 class Controller(Protocol):
     """What decides, and hears of everything that happens. Times are on one clock, in seconds; `client` 0: unknown.
 
-    `listens`: whether `arrived` must be called, and `clients` be given.
+    `listens`: whether `arrived` must be called, and `clients` be given. `cut_rows`: a request with more rows than these
+    is better off in several batches.
     """
 
     listens: bool
+    cut_rows: int
 
     def arrived(self, now: float, rows: int, client: int) -> None:
         """A request is in the queue."""

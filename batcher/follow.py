@@ -14,12 +14,13 @@ from batcher.decide import Dispatch, Limits, Plan, Waiting, WaitUntil, decide
 class Follower:
     """A `Controller` with a plan that may be exchanged at any time."""
 
-    __slots__ = ("_away", "_waiting", "limits", "plan")
+    __slots__ = ("_away", "_waiting", "cut_rows", "limits", "plan")
     listens = True
 
     def __init__(self, plan: Plan, limits: Limits) -> None:
         self.plan = plan
         self.limits = limits
+        self.cut_rows = limits.max_batch_rows
         self._waiting = Waiting(0, 0.0)
         self._away: dict[int, float] = {}
         """Client that was answered and is not back -> when it was answered; oldest first."""

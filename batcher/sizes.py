@@ -10,11 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 GROWTH = 1.05
+WORSE = 1.1
 
 
 def best_rows(seconds: Sequence[float]) -> int:
     """The batch with the most rows per second, the smallest of equals. `seconds[rows]`, from 1."""
     return max(range(1, len(seconds)), key=lambda rows: (rows / seconds[rows], -rows))
+
+
+def largest_good(known: Sequence[tuple[int, float]]) -> int:
+    """Of some (rows, seconds) the most rows whose rate is not lower than the best one by more than `WORSE`."""
+    least = max(rows / seconds for rows, seconds in known) / WORSE
+    return max(rows for rows, seconds in known if rows / seconds >= least)
 
 
 def sizes(seconds: Sequence[float], most_rows: int, round_down: float, backlog: int) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ class Timer:
 
     def __init__(self, limits: Limits, in_flight: int = 1) -> None:
         self.limits = limits
-        self._rows = limits.max_batch_rows
+        self._rows = self.cut_rows = limits.max_batch_rows
         self._delay_s = limits.max_queue_delay_s
         self.in_flight = in_flight
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,10 @@ app.add_typer(models.app, name="models")
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script. Commands of other packages are found by name; `serve` starts without them."""
+    if sys.argv[1:2] != ["serve"]:
+        for command in entry_points(group="headrace.commands"):
+            app.command(command.name)(command.load())
     app()
 
 

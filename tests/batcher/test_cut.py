@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run_virtual, turns, virtual
 
+from batcher.adaptive import Adaptive
+from batcher.decide import Limits
 from headrace import cell
 from headrace.errors import DeadlineExceeded, ExecutorFailed
 
@@ -141,3 +143,14 @@ async def test_pieces_are_as_old_as_the_request():
         await asyncio.sleep(5)
         assert batcher.executor.starts == [5, 6]
         assert batcher.counters.cells[cell.QUEUE_NS] == pytest.approx(1e9)
+
+
+@virtual
+async def test_a_large_request_is_cut_where_a_batch_of_all_its_rows_would_not_pay():
+    seed = [(rows, (4 + rows) * max(1.0, rows / 16) / 1e3) for rows in (1, 2, 4, 8, 16, 32, 64)]
+    controller = Adaptive(Limits(64), seed=seed)
+    async with batching(FakeExecutor(), max_batch_rows=64, controller=controller) as batcher:
+        entry = batcher.ask(range(50))
+        await turns(30)
+        assert batcher.executor.batches == [16, 16, 16, 2]
+        assert entry.is_right(range(50))

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 from batcher.decide import Limits
 from batcher.simulate import Load
@@ -30,3 +31,19 @@ def test_a_planning_that_fails_leaves_what_was_in_force_and_the_thread_goes_on(c
     for _ in range(2):
         assert planned(planner, broken, before) == before
     assert caplog.text.count("no plan could be found") == 2
+
+
+def test_the_thread_rests_nineteen_times_as_long_as_it_worked():
+    times, rests = iter([1.0, 1.25, 2.0, 2.5]), []
+    rested = threading.Event()
+
+    def rest(seconds):
+        rests.append(seconds)
+        if len(rests) == 2:
+            rested.set()
+
+    planner = PlanningThread(clock=lambda: next(times), sleep=rest)
+    for _ in range(2):
+        planned(planner, Picture(SECONDS, (1.0, 1.0), (1.0,), Load(), Limits(4)), None)
+    assert rested.wait(30)
+    assert rests == [19 * 0.25, 19 * 0.5]

@@ -1,0 +1,233 @@
+"""Send requests to one server for a while, in a closed loop or at given times, and count what becomes of them.
+
+Owns the connections. Invariants: 1. A latency counts from the time at which its request should have been sent: where
+nobody was free to take it, it has waited already (wrk2's rule). 2. Every request is counted once (`tally`). 3. A
+connection has one request at a time, and one that was lost is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from time import monotonic
+
+from batcher.alarm import Alarm
+from loadtest.connection import Answer, Connection
+from loadtest.rhythms import Times
+from loadtest.shot import Shots
+from loadtest.tally import Tally
+
+SWEEP_S = 0.05
+"""How often it is looked for requests that have run out of time, and for connections that are missing."""
+SPIN_S = 100e-6
+"""An alarm rings late by up to so much; the rest is spent turning the loop."""
+
+
+FIRST = 8
+"""Connections that an open load begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A server's address."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How long."""
+
+    warm_up_s: float = 1.0
+    seconds: float = 10.0
+    timeout_s: float = 10.0
+    window_s: float = 1.0
+
+
+class Attack:
+    """One run over so many connections, at most. `times` None: each sends again as soon as it has its answer."""
+
+    def __init__(
+        self, where: Where, shots: Shots, course: Course, connections: int, times: Times | None = None
+    ) -> None:
+        self._where = where
+        self._connections = connections
+        self._shots = shots
+        self._course = course
+        self._times = times
+        self._order: Iterator[int] = cycle(range(len(shots)))
+        self._free: list[Connection] = []
+        self._all: set[Connection] = set()
+        self._opening = 0
+        self._late: deque[float] = deque()
+        """Times at which requests should have been sent that wait for a connection."""
+        self._from = self._until = 0.0
+        self._rung: asyncio.Future[None]
+        self.tally = Tally(0.0, course.window_s)
+
+    async def run(self, start: float = 0.0) -> Tally:
+        """From `start` (monotonic seconds) on, or at once. Raises OSError if the server cannot be reached at all."""
+        course = self._course
+        for _ in range(self._connections if self._times is None else min(FIRST, self._connections)):
+            self._all.add(await self._connect())
+        await asyncio.sleep(max(0.0, start - monotonic()))
+        self._from = max(start, monotonic()) + course.warm_up_s
+        self._until = self._from + course.seconds
+        self.tally = Tally(self._from, course.window_s)
+        sweeper = asyncio.create_task(self._sweep())
+        try:
+            if self._times is None:
+                for connection in list(self._all):
+                    self._fire(connection, monotonic())
+                await asyncio.sleep(self._until - monotonic())
+            else:
+                self._free = list(self._all)
+                await self._at_times(self._times)
+            await self._finish()
+        finally:
+            sweeper.cancel()
+            for connection in self._all:
+                connection.shot = -1
+                connection.abort("")
+        self.tally.close(monotonic())
+        return self.tally
+
+    async def _at_times(self, times: Times) -> None:
+        start = self._from - self._course.warm_up_s
+        alarm = Alarm(self._ring)
+        for time in times:
+            due = start + time
+            if due >= self._until:
+                break
+            while (now := monotonic()) < due:
+                if due - now > SPIN_S:
+                    self._rung = asyncio.get_running_loop().create_future()
+                    alarm.set(now, due - SPIN_S)
+                    await self._rung
+                else:
+                    await asyncio.sleep(0)
+            if self._free:
+                self._fire(self._free.pop(), due)
+            else:
+                self._late.append(due)
+                self._grow()
+            if now - due > SPIN_S:  # behind: whoever has answered must be heard
+                await asyncio.sleep(0)
+        alarm.close()
+        await asyncio.sleep(max(0.0, self._until - monotonic()))
+
+    def _ring(self) -> None:
+        if not self._rung.done():
+            self._rung.set_result(None)
+
+    async def _finish(self) -> None:
+        """Wait for what is under way: until its time is out, no longer."""
+        while any(connection.shot >= 0 for connection in self._all) or (self._times is not None and self._late):
+            if monotonic() > self._until + self._course.timeout_s:
+                break
+            await asyncio.sleep(0.002)
+
+    def _fire(self, connection: Connection, intended: float) -> None:
+        number = next(self._order)
+        shot = self._shots[number]
+        now = monotonic()
+        connection.shot, connection.intended, connection.sent = number, intended, now
+        if intended >= self._from:
+            self.tally.was_sent(len(shot.request), now - intended)
+        connection.send(shot.request)
+
+    def _answered(self, connection: Connection, answer: Answer) -> None:
+        now = monotonic()
+        number, connection.shot = connection.shot, -1
+        if connection.intended >= self._from:
+            self._count(number, answer, now, now - connection.intended)
+        if not connection.open:
+            self._all.discard(connection)
+        elif self._times is None:
+            if now < self._until:
+                self._fire(connection, now)
+        elif self._late:
+            self._fire(connection, self._late.popleft())
+        else:
+            self._free.append(connection)
+
+    def _count(self, number: int, answer: Answer, now: float, latency_s: float) -> None:
+        tally = self.tally
+        tally.bytes_in += len(answer.body)
+        if answer.error == TIMED_OUT:
+            tally.ran_out(now)
+        elif answer.error:
+            tally.has_failed(now, answer.error)
+        elif not 200 <= answer.status < 300:
+            tally.has_failed(now, f"status {answer.status}")
+        else:
+            check = self._shots[number].check
+            wrong = check.wrong(answer) if check is not None else ""
+            if wrong:
+                tally.was_wrong(now, wrong)
+            else:
+                tally.was_right(now, latency_s)
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> Connection:
+        where = self._where
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(self._answered),
+            where.host,
+            where.port,
+            ssl=ssl.create_default_context() if where.tls else None,
+        )
+        return connection
+
+    def _grow(self) -> None:
+        if len(self._all) + self._opening < self._connections:
+            self._opening += 1
+            self._task = asyncio.create_task(self._open_one())
+
+    async def _open_one(self) -> None:
+        try:
+            connection = await self._connect()
+        except OSError as error:
+            if self._late and monotonic() < self._until:
+                self.tally.kinds[f"no connection: {error.strerror or error}"] += 1
+            return
+        finally:
+            self._opening -= 1
+        self._all.add(connection)
+        if self._times is None:
+            if monotonic() < self._until:
+                self._fire(connection, monotonic())
+        elif self._late:
+            self._fire(connection, self._late.popleft())
+        else:
+            self._free.append(connection)
+
+    async def _sweep(self) -> None:
+        """Give up what takes too long; open connections anew."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = monotonic()
+            for connection in list(self._all):
+                if connection.shot >= 0 and now - connection.intended > self._course.timeout_s:
+                    connection.abort(TIMED_OUT)
+                elif not connection.open:
+                    self._all.discard(connection)
+                    if connection in self._free:
+                        self._free.remove(connection)
+            while self._late and now - self._late[0] > self._course.timeout_s:
+                intended = self._late.popleft()
+                if intended >= self._from:
+                    self.tally.was_sent(0, 0.0)
+                    self.tally.ran_out(now)
+            if self._times is None or self._late:
+                self._grow()
+
+
+TIMED_OUT = "timed out"

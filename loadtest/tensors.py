@@ -1,0 +1,77 @@
+"""V2 over REST, as a client: tensors -> the bytes of an infer request, the bytes of its answer -> tensors.
+
+Wire format: Open Inference Protocol, REST, and Triton's "binary tensor data" extension: the body is JSON, then the
+tensors in the order of the JSON; `Inference-Header-Content-Length` tells where the JSON ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from headrace.datatypes import BY_NAME, BY_NUMPY, Datatype
+
+Tensors: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Headers: TypeAlias = dict[str, str]
+
+HEADER_LENGTH = "inference-header-content-length"
+
+
+def encode(tensors: Tensors, *, binary: bool) -> tuple[Headers, bytes]:
+    """Headers and body of a request for all outputs, in the same form as the inputs."""
+    inputs: list[dict[str, Any]] = []
+    tail: list[bytes] = []
+    for name, array in tensors.items():
+        datatype = BY_NUMPY[array.dtype]
+        item: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": datatype.value}
+        if binary:
+            tail.append(_raw(array))
+            item["parameters"] = {"binary_data_size": len(tail[-1])}
+        else:
+            item["data"] = array.ravel().tolist()
+        inputs.append(item)
+    document: dict[str, Any] = {"inputs": inputs}
+    if not binary:
+        return {"content-type": "application/json"}, orjson.dumps(document)
+    document["parameters"] = {"binary_data_output": True}
+    head = orjson.dumps(document)
+    return {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}, b"".join((head, *tail))
+
+
+def decode(body: bytes, header_length: int | None) -> dict[str, npt.NDArray[Any]]:
+    """The outputs in an answer. Raises ValueError for what is none."""
+    document = orjson.loads(body if header_length is None else body[:header_length])
+    outputs: dict[str, npt.NDArray[Any]] = {}
+    at = header_length or 0
+    for item in document["outputs"]:
+        datatype = BY_NAME[item["datatype"]]
+        size = item.get("parameters", {}).get("binary_data_size")
+        if size is None:
+            flat = np.asarray(item["data"], datatype.numpy)
+        else:
+            flat = _from_raw(datatype, body[at : at + size])
+            at += size
+        outputs[item["name"]] = flat.reshape(item["shape"])
+    return outputs
+
+
+def _raw(array: npt.NDArray[Any]) -> bytes:
+    if array.dtype != object:
+        return np.ascontiguousarray(array).tobytes()
+    texts = [text.encode() for text in array.ravel()]
+    return b"".join(part for text in texts for part in (len(text).to_bytes(4, "little"), text))
+
+
+def _from_raw(datatype: Datatype, raw: bytes) -> npt.NDArray[Any]:
+    if datatype is not Datatype.BYTES:
+        return np.frombuffer(raw, datatype.numpy)
+    texts, at = [], 0
+    while at < len(raw):
+        size = int.from_bytes(raw[at : at + 4], "little")
+        texts.append(raw[at + 4 : at + 4 + size].decode())
+        at += 4 + size
+    return np.array(texts, object)
