@@ -25,11 +25,12 @@ from batcher.assemble import concat, split
 from batcher.controller import Controller
 from batcher.cut import Rejoin
 from batcher.decide import Dispatch, Waiting, WaitUntil
-from batcher.describe import describe
+from batcher.describe import describe, describe_turn
 from batcher.entry import Entry, Outcome
 from batcher.in_flight import InFlight
 from batcher.queue import RowQueue
 from batcher.recovery import Recovery
+from batcher.turns import Claim, Turn
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
 from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, QueueFull, ServingError
@@ -56,6 +57,7 @@ class Batcher:
         *,
         batched: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        turn: Turn | None = None,
     ) -> None:
         assert batched or max_batch_rows == 1
         self._model = model
@@ -71,6 +73,9 @@ class Batcher:
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
         self._alarm = Alarm(self._wake)
+        self._turn = turn
+        if turn is not None:
+            turn.look = self._turn_came
         self._in_flight = InFlight()
         self._full_house = False
         """As many batches are in flight as should be: nobody needs to look until one of them ends."""
@@ -87,6 +92,8 @@ class Batcher:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
         self._alarm.close()
+        if self._turn is not None:
+            self._turn.close(self._clock())
 
     def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
         """Queue an entry; its outcome is delivered later, never before this returns.
@@ -106,7 +113,7 @@ class Batcher:
         self._counters.cells[cell.QUEUE_ROWS] = queue.rows
         if self.controller.listens:
             self.controller.arrived(entry.arrived, entry.rows, entry.client)
-        if self._sleepers and not self._full_house:
+        if self._sleepers and (not self._full_house or entry.rank < entry.arrived):
             self._wake()
 
     def cancel(self, entry: Entry) -> None:
@@ -124,7 +131,11 @@ class Batcher:
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
-        return describe(self.controller, self._clock(), self._queue, self._in_flight.count, recording=recording)
+        now = self._clock()
+        document = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
+        if self._turn is not None:
+            document["device"] = describe_turn(self._turn, now)
+        return document
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
@@ -165,8 +176,15 @@ class Batcher:
             for key, waiting in self._queue.groups():
                 verdict = self._decide(now, key, waiting)
                 if isinstance(verdict, Dispatch):
-                    return self._close_batch(key, verdict)
+                    refused_until = self._ask(now, key)
+                    if not refused_until:
+                        return self._close_batch(key, verdict)
+                    again = min(again, refused_until)
+                    break
                 again = min(again, verdict.time)
+            else:
+                if self._turn is not None:
+                    self._turn.rest()
             if again < inf:
                 self._alarm.set(now, again)
             self._full_house = again == inf and self._queue.rows > 0
@@ -183,8 +201,22 @@ class Batcher:
             return Dispatch(most, "full")  # the memory allows no more
         return verdict
 
+    def _ask(self, now: float, key: Hashable) -> float:
+        """0 if a batch may start on the device that it shares, else when to ask again."""
+        if self._turn is None or not self._turn.together:
+            return 0.0
+        first = self._queue.first(key)
+        return self._turn.ask(now, first.rank - first.arrived)
+
+    def _turn_came(self) -> None:
+        self._full_house = False
+        self._wake()
+
     def _close_batch(self, key: Hashable, verdict: Dispatch) -> list[Entry]:
-        batch = self._queue.take(key, min(verdict.rows, self._recovery.max_batch_rows))
+        most = self._recovery.max_batch_rows
+        if self._turn is not None and self._turn.together:
+            most = self._turn.most_rows(self._clock(), most)
+        batch = self._queue.take(key, min(verdict.rows, most))
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
         self._counters.cells[REASON_AT[verdict.reason]] += 1
         if self.accounts.entries:
@@ -198,6 +230,8 @@ class Batcher:
             sleeper = self._sleepers.popleft()
             if not sleeper.done():
                 sleeper.set_result(None)
+                if self._turn is not None and self._turn.together:
+                    self._turn.want()
                 return
 
     async def _run(self, batch: list[Entry]) -> None:
@@ -205,6 +239,10 @@ class Batcher:
         started = time.perf_counter_ns()
         taken = self._clock()
         busy_s = self._in_flight.change(taken, +1)
+        turn = self._turn
+        claim = (
+            turn.started(taken, sum([entry.rows for entry in batch])) if turn is not None and turn.together else None
+        )
         rows = [entry.rows for entry in batch]
         self.controller.started(taken, sum(rows), self._in_flight.count)
         failure: BaseException | None = None
@@ -230,7 +268,7 @@ class Batcher:
             if verdict is not None:
                 self._deliver(batch, [verdict])
             del failure, verdict  # its traceback holds this frame: together they would keep the batch's tensors
-            self._ended(batch, sum(rows), taken, busy_s, worked=False)
+            self._ended(batch, sum(rows), taken, busy_s, claim, worked=False)
             return
         if self.accounts.entries:
             spans = (assembled - started) / 1e9, (ran - assembled) / 1e9, (done - ran) / 1e9
@@ -240,13 +278,17 @@ class Batcher:
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
         if self._recovery.pending:
             self._recovery.worked(sum(rows), self._clock())
-        self._ended(batch, sum(rows), taken, busy_s, worked=True)
+        self._ended(batch, sum(rows), taken, busy_s, claim, worked=True)
 
-    def _ended(self, batch: list[Entry], rows: int, taken: float, busy_s: float, *, worked: bool) -> None:
+    def _ended(
+        self, batch: list[Entry], rows: int, taken: float, busy_s: float, claim: Claim | None, *, worked: bool
+    ) -> None:
         """A slot is free again. What the controller learns is the time for which it was not, answers included."""
         now = self._clock()
         busy_s = self._in_flight.change(now, -1) - busy_s
         beside = busy_s / (now - taken) if now > taken else 1.0
+        if claim is not None and self._turn is not None:
+            self._turn.ended(now, rows, claim, more=self._queue.rows > 0)
         self._full_house = False
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
         self.controller.finished(now, rows, now - taken if worked else 0.0, beside, clients)

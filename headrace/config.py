@@ -50,6 +50,9 @@ class BatchingLimits(_Frozen):
     )
     max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; past it requests are refused at once.")
 
+    weight: float = Field(
+        1.0, gt=0, le=1000, description="Share of a device, relative to others', that this model gets when all want it."
+    )
     priority_levels: int = Field(
         0,
         ge=0,

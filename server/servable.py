@@ -16,6 +16,7 @@ from batcher.controller import Controller
 from batcher.decide import Limits
 from batcher.priorities import Priorities
 from batcher.timer import Timer
+from batcher.turns import Turns
 from executor.background import in_background
 from executor.cache import Cache
 from executor.load import LoadedModel, load_model
@@ -71,11 +72,12 @@ async def load_servable(
     object_to: Callable[[str], None],
     cache: Cache | None = None,
     planner: Planner = plan_at_once,
+    devices: dict[str, Turns] | None = None,
 ) -> Servable:
     """Load, warm up and start one version. Raises LoadFailed with the reason.
 
     `object_to` is called with a reason if too many runs fail once it is published (`trial.py`). `cache` is where the
-    weights that replicas share are kept.
+    weights that replicas share are kept, `devices` the turns of those that its executors use.
     """
     loaded = await in_background(
         load_model,
@@ -92,14 +94,18 @@ async def load_servable(
     metadata, batching = loaded.metadata, spec.config.batching
     max_batch_rows = batching.max_batch_rows if metadata.batchable else 1
     counters = open_counters(spec.id, max_batch_rows)
+    controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner)
+    expected = controller.curve.seconds if isinstance(controller, Adaptive) else None
+    turns = devices.setdefault(loaded.device, Turns()) if devices is not None else None
     batcher = Batcher(
         spec.id,
         loaded.executor,
-        _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner),
+        controller,
         max_batch_rows,
         batching.max_queue_rows,
         counters,
         batched=metadata.batchable,
+        turn=turns.join(batching.weight, expected) if turns is not None else None,
     )
     batcher.start()
     checks = spec.config.safe_reload

@@ -39,7 +39,9 @@ class Asked(Entry):
 class Batching(Batcher):
     """A batcher on the loop's clock, with its executor and counters at hand."""
 
-    def __init__(self, executor, max_batch_rows=8, delay_s=0.0, max_queue_rows=1000, batched=True, controller=None):
+    def __init__(
+        self, executor, max_batch_rows=8, delay_s=0.0, max_queue_rows=1000, batched=True, controller=None, turn=None
+    ):
         self.executor = executor
         self.counters = ModelCounters(max_batch_rows)
         super().__init__(
@@ -51,6 +53,7 @@ class Batching(Batcher):
             self.counters,
             batched=batched,
             clock=asyncio.get_running_loop().time,
+            turn=turn,
         )
 
     def ask(self, values, timeout_s=0.0, key=()):
