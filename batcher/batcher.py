@@ -131,10 +131,9 @@ class Batcher:
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
-        now = self._clock()
-        document = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
+        document = describe(self.controller, self._clock(), self._queue, self._in_flight.count, recording=recording)
         if self._turn is not None:
-            document["device"] = describe_turn(self._turn, now)
+            document["device"] = describe_turn(self._turn)
         return document
 
     def _leave(self, entry: Entry) -> None:
@@ -287,8 +286,11 @@ class Batcher:
         now = self._clock()
         busy_s = self._in_flight.change(now, -1) - busy_s
         beside = busy_s / (now - taken) if now > taken else 1.0
-        if claim is not None and self._turn is not None:
-            self._turn.ended(now, rows, claim, more=self._queue.rows > 0)
+        if self._turn is not None:
+            if claim is None:
+                self._turn.device_s += now - taken
+            else:
+                self._turn.ended(now, rows, claim, more=self._queue.rows > 0)
         self._full_house = False
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
         self.controller.finished(now, rows, now - taken if worked else 0.0, beside, clients)

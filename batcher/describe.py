@@ -44,11 +44,11 @@ def describe(controller: Controller, now: float, queue: RowQueue, running: int, 
     return document | {"controller": type(controller).__name__.lower()}
 
 
-def describe_turn(turn: Turn, now: float) -> Document:
+def describe_turn(turn: Turn) -> Document:
     """The model's part of a device that it may have to share."""
     return {
         "weight": turn.weight,
-        "share_of_time": round(turn.share(now), 4),
+        "share": round(turn.share, 4),
         "seconds": round(turn.device_s, 4),
         "shared": turn.together,
     }

@@ -1,29 +1,27 @@
 """Whose batch may start next on a device that several models share: fair by weight, the urgent first.
 
 Each batcher asks its `Turn`; the turns of one device know each other through its `Turns`. Start-time fair queueing (Goyal,
-Vin and Cheng, 1996) with batches for packets: a model's virtual time is the device time that it was given by its weight;
-of those that contend, who has the lowest goes. A request that is urgent moves it by what its priority is worth.
+Vin, Cheng, 1996) with batches for packets: a model's virtual time is the device time that it had by its weight; of those
+that contend, who has the lowest goes. The priority of a request moves it by as many seconds as in the queue.
 
     want -> ask -> [nobody who is behind contends] -> started ... ended -> want, or rest
 
-Pure: times are passed in, in seconds on one clock. Invariants: 1. A model that contends alone never waits. 2. Of those that
-want, one may start, unless who is further behind runs, and that no longer than is expected of it twice. 3. Who rests saves
-nothing up: it begins where the others are. 4. A batch under way is never stopped: who comes waits for what is left of it,
-or, where batches run beside each other, shares the device with it.
+Pure: times are passed in, in seconds on one clock. Invariants: 1. A model that contends alone never waits. 2. Of those
+that want, one may start, unless who is further behind runs, and that for no longer than twice what is expected of it.
+3. Who rests saves nothing up: it begins where the others are. 4. A batch under way is never stopped: who comes waits for
+what is left of it or, where batches run beside each other, shares the device with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, inf
+from math import inf
 from typing import NamedTuple
 
 RECENT_S = 1.0
 """How long another model counts as present after its last batch."""
-MODEST = 0.9
+MODEST = 0.8
 """Share of the best rate that is enough for a batch while others are present: they wait for it."""
-WINDOW_S = 10.0
-"""Over which the share of the device's time is told, exponentially."""
 PATIENCE = 2.0
 """Times what is expected of a batch, for which a model waits that is ahead of it."""
 
@@ -47,6 +45,8 @@ class Turns:
         self.last: Turn | None = None
         self.changed = -inf
         """When another model than before last started a batch."""
+        self.alone: Turn | None = None
+        """Who had the device for himself for so long that he need not ask: until another one wants it."""
         self._running = 0
         self._served_s = 0.0
         self._since = 0.0
@@ -55,11 +55,12 @@ class Turns:
         """A place for one more model. `expected`: seconds of a batch by rows; None: as the last one by row."""
         turn = Turn(self, weight, expected)
         self.members.append(turn)
-        self.count()
+        self.contest()
         return turn
 
-    def count(self) -> None:
-        """Tell all whether they are alone."""
+    def contest(self) -> None:
+        """From now on all must ask, if there are several."""
+        self.alone = None
         for turn in self.members:
             turn.together = len(self.members) > 1
 
@@ -79,14 +80,15 @@ class Turns:
 
 
 class Turn:
-    """One model's. `look` is called when it was refused and may ask again; `together`: whether there are others."""
+    """One model's. `look` is called when it was refused and may ask again; `together`: whether others may be about.
+
+    Else nothing of this need be called, but to `close`.
+    """
 
     __slots__ = (
         "_expected",
         "_fair_rows",
         "_fair_until",
-        "_last_s",
-        "_recent_s",
         "_row_s",
         "_turns",
         "device_s",
@@ -113,7 +115,6 @@ class Turn:
         self._turns = turns
         self._expected = expected
         self._row_s = 0.0
-        self._recent_s = self._last_s = 0.0
         self._fair_rows, self._fair_until = 1, -inf
 
     def want(self) -> None:
@@ -156,7 +157,12 @@ class Turn:
         turns = self._turns
         if not self.wants:
             self.want()
-        turns.virtual = max(turns.virtual, min([each.virtual for each in turns.contending]))
+        if len(turns.contending) == 1:
+            turns.virtual = max(turns.virtual, self.virtual)
+            if turns.last is self and now - turns.changed > RECENT_S:
+                turns.alone, self.together = self, False
+        else:
+            turns.virtual = max(turns.virtual, min([each.virtual for each in turns.contending]))
         expected_s = self._expected(rows) if self._expected is not None else rows * self._row_s
         self.virtual += expected_s / self.weight
         self.wants = False
@@ -176,8 +182,6 @@ class Turn:
         self.virtual += (seconds - claim.expected_s) / self.weight
         self._row_s = seconds / max(1, rows)
         self.device_s += seconds
-        self._recent_s = self._recent_s * exp((self._last_s - now) / WINDOW_S) + seconds
-        self._last_s = now
         self.running -= 1
         self.wants = self.wants or more
         self._leave()
@@ -189,7 +193,7 @@ class Turn:
         self._leave()
         self._turns.refused.pop(self, None)
         self._turns.members.remove(self)
-        self._turns.count()
+        self._turns.contest()
 
     def most_rows(self, now: float, limit: int) -> int:
         """Rows of a batch now, of at most `limit`: fewer where others are about, if that costs little of its rate."""
@@ -199,13 +203,16 @@ class Turn:
             self._fair_rows, self._fair_until = modest_rows(self._expected, limit), now + RECENT_S
         return min(limit, self._fair_rows)
 
-    def share(self, now: float) -> float:
-        """Of the device's time, lately."""
-        return self._recent_s * exp((self._last_s - now) / WINDOW_S) / WINDOW_S
+    @property
+    def share(self) -> float:
+        """Of the device time that all models had that are here."""
+        return self.device_s / (sum([each.device_s for each in self._turns.members]) or 1.0)
 
     def _contend(self) -> None:
         turns = self._turns
         if self not in turns.contending:
+            if turns.alone is not None:
+                turns.contest()
             turns.contending[self] = None
             self.virtual = max(self.virtual, turns.virtual)
 

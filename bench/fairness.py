@@ -68,13 +68,18 @@ def measure(folder, given):
                     alone = lone_latencies(served_as(name, "B"), given.seconds)
                     with flooding(flood, scripts[flood], given.seconds):
                         beside = lone_latencies(served_as(name, "B"), given.seconds)
-                for what, value in (("mean", np.mean), ("p50", np.median), ("p99", p99)):
+                for what, value in (
+                    ("mean", np.mean),
+                    ("p50", np.median),
+                    ("p90", lambda x: np.quantile(x, 0.9)),
+                    ("p99", p99),
+                ):
                     found[f"{name} beside {flood}: {what} alone, ms"] = float(value(alone)) * 1e3
                     found[f"{name} beside {flood}: {what} beside, ms"] = float(value(beside)) * 1e3
             rounds.append(found)
     ratios = {}
     for flood, name in pairs:
-        for what in ("mean", "p99"):
+        for what in ("mean", "p50", "p90", "p99"):
             key = f"{name} beside {flood}: {what}"
             for where in ("alone", "beside"):
                 ratios[f"{key} {where}, ms"] = lambda each, key=key, where=where: each[f"{key} {where}, ms"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import turns, virtual
 
-from batcher.turns import MODEST, RECENT_S, WINDOW_S, Turns, modest_rows
+from batcher.turns import MODEST, RECENT_S, Turns, modest_rows
 
 
 class Shared:
@@ -130,7 +130,7 @@ def test_batches_that_run_beside_each_other_are_charged_for_their_part():
     one.ended(6, 1, first, more=False)
     other.ended(7, 1, second, more=False)
     assert (one.device_s, other.device_s) == (4, 3)
-    assert one.share(7) + other.share(7) == pytest.approx(7 / WINDOW_S, rel=0.1)
+    assert (one.share, other.share) == pytest.approx((4 / 7, 3 / 7))
 
 
 def test_who_was_refused_is_told_when_he_may_ask_again():
@@ -183,6 +183,25 @@ def test_batches_are_modest_while_others_are_about_where_that_costs_little():
     assert dear.most_rows(0.01, 64) > 48
     assert plain.most_rows(0.01, 64) == 64, "nothing is known of it"
     assert cheap.most_rows(0.02 + RECENT_S, 64) == 64
+
+
+def test_who_has_had_the_device_for_himself_need_not_ask_until_another_wants_it():
+    shared = Turns()
+    one, other = shared.join(), shared.join()
+    now = 0.0
+    while one.together:
+        assert now <= RECENT_S + 1
+        one.ask(now)
+        claim = one.started(now, 1)
+        one.ended(now + 0.1, 1, claim, more=False)
+        now += 0.1
+    assert now > RECENT_S
+    assert other.together
+    assert other.ask(now) == 0, "whatever the one runs by now"
+    assert one.together
+    other.started(now, 1)
+    assert one.ask(now) == 0, "it has had no more than the other since they met"
+    assert one.most_rows(now, 64) == 64
 
 
 @given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=64))
@@ -293,6 +312,6 @@ async def test_a_model_alone_on_its_device_takes_no_turns():
     batcher.start()
     batcher.ask([1])
     await asyncio.sleep(5)
-    assert turn.device_s == 0
-    assert batcher.describe()["device"] == {"weight": 1.0, "share_of_time": 0.0, "seconds": 0.0, "shared": False}
+    assert not turn.together
+    assert batcher.describe()["device"] == {"weight": 1.0, "share": 1.0, "seconds": 1.0, "shared": False}
     await batcher.close()
