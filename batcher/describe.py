@@ -36,7 +36,7 @@ FORECAST_REQUESTS = 1000
 
 def describe(controller: Controller, now: float, queue: RowQueue, running: int, *, recording: bool = False) -> Document:
     """Without forecasts. With `recording`: the recent requests one by one, for whoever wants to run them again."""
-    document: Document = {"now": {"batches_in_flight": running, "queue_rows": queue.rows}}
+    document: Document = {"now": {"batches_in_flight": running, "queue_rows": queue.rows, "queue_bytes": queue.bytes}}
     if isinstance(controller, Adaptive):
         return document | _adaptive(controller, now, queue, running, recording)
     if isinstance(controller, Timer):
@@ -127,12 +127,12 @@ def _adaptive(controller: Adaptive, now: float, queue: RowQueue, running: int, r
 
 
 def _why(controller: Adaptive, now: float, queue: RowQueue, running: int, picture: Picture) -> list[str]:
-    plan, waiting = controller.plan, [waiting for _, waiting in queue.groups()]
-    oldest = min(waiting, key=lambda each: each.oldest, default=None)
-    verdict = None
+    plan, rows, verdict = controller.plan, 0, None
+    oldest = min(queue.groups(), key=lambda group: group[1].oldest, default=None)
     if oldest is not None:
-        verdict = decide(now, controller.follower.waiting(oldest.rows, oldest.oldest), running, plan, controller.limits)
-    rows = oldest.rows if oldest is not None else 0
+        key, rows = oldest[0], oldest[1].rows
+        waiting = controller.follower.waiting(rows, oldest[1].oldest, key)
+        verdict = decide(now, waiting, running, plan, controller.limits)
     said = [
         sentences.moment(now, rows, running, verdict, controller.away, picture.load.clients),
         sentences.company(plan, picture.load),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.connection import Answer
-from loadtest.tensors import Tensors, decode
+from loadtest.tensors import Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Check:
         if answer.body == self._body:
             return ""
         try:
-            found = decode(answer.body, answer.header_length)
+            found = answer.decode(answer.body)
         except Exception as error:  # whatever a server may write
             return f"the answer is no V2 answer: {type(error).__name__}: {error}"
         if self._expected is None:

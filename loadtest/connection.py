@@ -7,50 +7,70 @@ microseconds, parsing by httptools (llhttp) included.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from functools import partial
+from typing import Protocol, TypeAlias, cast
 
 import httptools
 
-HEADER_LENGTH = b"inference-header-content-length"
+from loadtest import tensors
+
+HEADER_LENGTH = tensors.HEADER_LENGTH.encode()
+
+Decode: TypeAlias = Callable[[bytes], tensors.Tensors]
 
 
 class Answer:
-    """What came back. `header_length`: of the JSON part, if binary tensors follow; `error` if nothing whole did."""
+    """What came back; `error` if nothing whole did. `decode` reads the tensors in the body."""
 
-    __slots__ = ("body", "error", "header_length", "status")
+    __slots__ = ("body", "decode", "error", "status")
 
-    def __init__(self, status: int = 0, body: bytes = b"", header_length: int | None = None, error: str = "") -> None:
+    def __init__(self, status: int = 0, body: bytes = b"", error: str = "", decode: Decode = tensors.decode) -> None:
         self.status = status
         self.body = body
-        self.header_length = header_length
         self.error = error
+        self.decode = decode
 
 
-Answered: TypeAlias = Callable[["Connection", Answer], None]
+class Sender(Protocol):
+    """What a request is given to: it takes one at a time, and answers it once."""
+
+    open: bool
+    shot: int
+    """Which request is under way; -1: none. With `intended` a note of whoever sends."""
+    intended: float
+
+    def send(self, request: bytes) -> None:
+        """A whole request. `shot` says that one is under way."""
+        ...
+
+    def abort(self, error: str) -> None:
+        """Nobody waits for the answer any longer: it counts as `error`, and this is of no more use."""
+        ...
+
+
+Answered: TypeAlias = Callable[[Sender, Answer], None]
 
 
 class Connection(asyncio.Protocol):
-    """Give each request to `send`; `answered` is called once for it, then the next may be sent if it is `open`."""
+    """A `Sender` over HTTP. `answered` is called once for each request, then the next may be sent if it is `open`."""
 
     def __init__(self, answered: Answered) -> None:
         self.open = False
-        self.bytes_in = 0
         self.shot = -1
-        """Which request is under way; -1: none. With `intended` and `sent` a note of whoever sends."""
         self.intended = 0.0
-        self.sent = 0.0
         self._answered = answered
         self._parser = httptools.HttpResponseParser(self)
         self._chunks: list[bytes] = []
         self._header_length: int | None = None
 
     def send(self, request: bytes) -> None:
-        """A whole HTTP request. `shot` says that one is under way."""
+        """See `Sender`."""
         self._transport.write(request)
 
     def abort(self, error: str) -> None:
-        """Nobody waits for the answer any longer: it counts as `error`, and the connection is of no more use."""
+        """See `Sender`."""
         self.open = False
         self._transport.abort()
         self._end(Answer(error=error))
@@ -64,7 +84,6 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
-        self.bytes_in += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -94,8 +113,28 @@ class Connection(asyncio.Protocol):
             self.open = False
             self._transport.close()
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._end(Answer(self._parser.get_status_code(), body, header_length))
+        decode = tensors.decode if header_length is None else partial(tensors.decode, header_length=header_length)
+        self._end(Answer(self._parser.get_status_code(), body, decode=decode))
 
     def _end(self, answer: Answer) -> None:
         if self.shot >= 0:
             self._answered(self, answer)
+
+
+class Connections:
+    """Opens connections to one HTTP server; see `attack.Opener`."""
+
+    def __init__(self, host: str, port: int, *, tls: bool = False) -> None:
+        self._host, self._port = host, port
+        self._tls = ssl.create_default_context() if tls else None
+
+    async def open(self, answered: Answered) -> Connection:
+        """Raises OSError if the server cannot be reached."""
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            lambda: Connection(answered), self._host, self._port, ssl=self._tls
+        )
+        return connection
+
+    async def close(self) -> None:
+        """Nothing is kept."""

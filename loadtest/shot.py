@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from loadtest.answers import Check
-from loadtest.tensors import Headers
 
 
 @dataclass(slots=True)
 class Shot:
-    """`request`: head and body, ready to be written. `check` None: every answer with a status of 2xx is right."""
+    """`request`: ready to be sent. `check` None: every answer with a status of 2xx is right."""
 
     model: str
     request: bytes
@@ -19,10 +18,3 @@ class Shot:
 
 
 Shots: TypeAlias = list[Shot]
-
-
-def http_post(path: str, host: str, headers: Headers, body: bytes) -> bytes:
-    """The bytes of an HTTP/1.1 request."""
-    lines = [f"POST {path} HTTP/1.1", f"host: {host}", f"content-length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join((*lines, "", "")).encode() + body

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from urllib.parse import urlsplit
 
 from loadtest import inputs
 from loadtest.answers import Check, Tolerance
-from loadtest.shot import Shot, Shots, http_post
+from loadtest.shot import Shot, Shots
 from loadtest.target import Model, Target, TargetError
-from loadtest.tensors import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,6 @@ class Wish:
     rows: int = 1
     distinct: int = 16
     seed: int = 1
-    binary: bool = True
     tolerance: Tolerance | None = None
     """Of answers to the same input; None: they are not looked at."""
 
@@ -35,13 +32,12 @@ def shots_for(target: Target, names: Sequence[str], wish: Wish) -> Shots:
     known = {tensor.name for model in models for tensor in model.inputs}
     for name in wish.shapes.keys() - known:
         raise ValueError(f"--shape: no model has an input {name!r}; there are {', '.join(sorted(known))}")
-    host = urlsplit(target.url).netloc
-    turns = zip_longest(*(_shots(model, host, wish) for model in models))
+    turns = zip_longest(*(_shots(target, model, wish) for model in models))
     return [shot for shot in chain.from_iterable(turns) if shot is not None]
 
 
-def _shots(model: Model, host: str, wish: Wish) -> Shots:
+def _shots(target: Target, model: Model, wish: Wish) -> Shots:
     made = inputs.made(model, wish.shapes, wish.rows, wish.distinct, wish.seed)
-    requests = [http_post(model.path, host, *encode(tensors, binary=wish.binary)) for tensors in made]
+    requests = [target.request(model, tensors) for tensors in made]
     tolerance = wish.tolerance
     return [Shot(model.name, request, Check(tolerance) if tolerance else None) for request in requests]

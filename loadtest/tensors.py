@@ -29,7 +29,7 @@ def encode(tensors: Tensors, *, binary: bool) -> tuple[Headers, bytes]:
         datatype = BY_NUMPY[array.dtype]
         item: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": datatype.value}
         if binary:
-            tail.append(_raw(array))
+            tail.append(to_raw(array))
             item["parameters"] = {"binary_data_size": len(tail[-1])}
         else:
             item["data"] = array.ravel().tolist()
@@ -42,7 +42,7 @@ def encode(tensors: Tensors, *, binary: bool) -> tuple[Headers, bytes]:
     return {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}, b"".join((head, *tail))
 
 
-def decode(body: bytes, header_length: int | None) -> dict[str, npt.NDArray[Any]]:
+def decode(body: bytes, header_length: int | None = None) -> dict[str, npt.NDArray[Any]]:
     """The outputs in an answer. Raises ValueError for what is none."""
     document = orjson.loads(body if header_length is None else body[:header_length])
     outputs: dict[str, npt.NDArray[Any]] = {}
@@ -53,20 +53,22 @@ def decode(body: bytes, header_length: int | None) -> dict[str, npt.NDArray[Any]
         if size is None:
             flat = np.asarray(item["data"], datatype.numpy)
         else:
-            flat = _from_raw(datatype, body[at : at + size])
+            flat = from_raw(datatype, body[at : at + size])
             at += size
         outputs[item["name"]] = flat.reshape(item["shape"])
     return outputs
 
 
-def _raw(array: npt.NDArray[Any]) -> bytes:
+def to_raw(array: npt.NDArray[Any]) -> bytes:
+    """The elements in row-major order, little-endian; text as its length in four bytes, then UTF-8."""
     if array.dtype != object:
         return np.ascontiguousarray(array).tobytes()
     texts = [text.encode() for text in array.ravel()]
     return b"".join(part for text in texts for part in (len(text).to_bytes(4, "little"), text))
 
 
-def _from_raw(datatype: Datatype, raw: bytes) -> npt.NDArray[Any]:
+def from_raw(datatype: Datatype, raw: bytes) -> npt.NDArray[Any]:
+    """The elements, flat. See `to_raw`."""
     if datatype is not Datatype.BYTES:
         return np.frombuffer(raw, datatype.numpy)
     texts, at = [], 0

@@ -45,6 +45,8 @@ SUPPORTED = frozenset(
         "dynamic_batching.default_queue_policy.max_queue_size",
         "dynamic_batching.priority_levels",
         "dynamic_batching.default_priority_level",
+        "dynamic_batching.default_queue_policy.default_timeout_microseconds",
+        "dynamic_batching.default_queue_policy.allow_timeout_override",
         "instance_group.count",
         "instance_group.kind",
         "default_model_filename",
@@ -152,6 +154,8 @@ def _batching(triton: Any) -> Mapping[str, Any]:
         values["priority_levels"] = dynamic.priority_levels
     if dynamic.default_priority_level:
         values["default_priority"] = dynamic.default_priority_level
+    if dynamic.default_queue_policy.default_timeout_microseconds:
+        values["default_timeout_ms"] = dynamic.default_queue_policy.default_timeout_microseconds / 1e3
     return values
 
 

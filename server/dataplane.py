@@ -73,7 +73,7 @@ class DataPlane:
             ticket = kind(request, rows, key, handle, answer)
             if request.priority:
                 ticket.rank += servable.priorities.later_s(request.priority)
-            servable.batcher.submit(ticket, request.timeout_us / 1e6)
+            servable.batcher.submit(ticket, (request.timeout_us or servable.default_timeout_us) / 1e6)
             if request.explain:
                 ticket.submitted()
         except ServingError as error:

@@ -58,6 +58,8 @@ class Servable:
     priorities: Priorities
     recent: Recent | None = None
     """Its last requests, if its successor is to rehearse them."""
+    default_timeout_us: int = 0
+    """Of requests that bring none; 0: none either."""
 
     async def close(self) -> None:
         """Stop pulling, give back the device. No request is under way and none follows."""
@@ -104,6 +106,7 @@ async def load_servable(
         max_batch_rows,
         batching.max_queue_rows,
         counters,
+        max_queue_bytes=batching.max_queue_bytes,
         batched=metadata.batchable,
         turn=turns.join(batching.weight, expected) if turns is not None else None,
     )
@@ -122,6 +125,7 @@ async def load_servable(
         trial=Trial(counters, checks, object_to),
         priorities=Priorities(spec.id, batching.priority_levels, batching.level, batching.ageing_ms / 1e3),
         recent=Recent(checks.requests, checks.max_request_bytes) if checks.requests else None,
+        default_timeout_us=int((batching.default_timeout_ms or 0.0) * 1e3),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import httptools
 
-from loadtest.attack import Where
+from loadtest.connection import Connections
 
 BODY = b'{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"data":[1.0,2.0]}]}'
 WRONG = BODY.replace(b"2.0", b"2.5")
@@ -79,4 +79,4 @@ async def misbehaving(**faults):
     fault = Fault(**faults)
     server = await asyncio.get_running_loop().create_server(lambda: Server(fault), "127.0.0.1", 0)
     async with server:
-        yield Where("127.0.0.1", server.sockets[0].getsockname()[1]), fault
+        yield Connections("127.0.0.1", server.sockets[0].getsockname()[1]), fault

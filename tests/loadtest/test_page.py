@@ -11,19 +11,18 @@ from loadtest.attack import Attack, Course
 from loadtest.chart import Axis, Series, line_chart
 from loadtest.findings import findings
 from loadtest.page import page
-from loadtest.shot import Shot, http_post
+from loadtest.shot import Shot
+from loadtest.target import http_post
 
 
 @pytest.fixture(scope="module")
 def runs():
     async def scenario(connections):
-        async with misbehaving(refuse_every=100) as (where, _):
+        async with misbehaving(refuse_every=100) as (server, _):
             shots = [Shot("m", http_post("/x", "localhost", {}, b"{}"))]
-            return await Attack(where, shots, Course(0, 0.6, window_s=0.2), connections).run()
+            return await Attack(server, shots, Course(0, 0.6, window_s=0.2), connections).run()
 
-    return [
-        findings(uvloop.run(scenario(count)), f"{count} <connections>", 0.6, 0.1, bound=False) for count in (1, 2, 4)
-    ]
+    return [findings(uvloop.run(scenario(count)), f"{count} <connections>", 0.1, bound=False) for count in (1, 2, 4)]
 
 
 class Balanced(HTMLParser):
