@@ -12,7 +12,6 @@ All requests that arrive in one turn of the event loop find each other, because 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -26,20 +25,18 @@ from batcher.controller import Controller
 from batcher.cut import Rejoin
 from batcher.deadlines import Deadlines
 from batcher.decide import Dispatch, Waiting, WaitUntil
-from batcher.describe import describe, describe_turn
-from batcher.entry import Entry, Outcome
+from batcher.deliver import deliver
+from batcher.describe import describe
+from batcher.entry import Entry
 from batcher.in_flight import InFlight
 from batcher.queue import RowQueue
 from batcher.recovery import Recovery
-from batcher.turns import Claim, Turn
+from batcher.turns import Turn, Turns
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
 from headrace.errors import DeadlineExceeded, ExecutorFailed
 from headrace.executor import Executor
 from headrace.models import ModelId
-
-logger = logging.getLogger("headrace.batcher")
-
 
 NO_LIMIT = 1 << 62
 
@@ -48,6 +45,7 @@ class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
     With `batched` False every request runs alone, as it is, and counts as one row: `max_batch_rows` must be 1.
+    `turn`: its place among those that share its device.
     """
 
     def __init__(
@@ -80,9 +78,8 @@ class Batcher:
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
         self._alarm = Alarm(self._wake)
-        self._turn = turn
-        if turn is not None:
-            turn.look = self._turn_came
+        self._turn = turn or Turns().join()
+        self._turn.look = self._turn_came
         self._in_flight = InFlight()
         self._full_house = False
         """As many batches are in flight as should be: nobody needs to look until one of them ends."""
@@ -99,8 +96,7 @@ class Batcher:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
         self._alarm.close()
-        if self._turn is not None:
-            self._turn.close(self._clock())
+        self._turn.close(self._clock())
 
     def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
         """Queue an entry; its outcome is delivered later, never before this returns.
@@ -145,10 +141,8 @@ class Batcher:
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
         now = self._clock()
-        document = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
-        if self._turn is not None:
-            document["device"] = describe_turn(self._turn)
-        return document | self._deadlines.describe(now)
+        found = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
+        return found | self._turn.describe() | self._deadlines.describe(now)
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
@@ -180,15 +174,14 @@ class Batcher:
             for key, waiting in self._queue.groups():
                 verdict = self._decide(now, key, waiting)
                 if isinstance(verdict, Dispatch):
-                    if refused_until := self._ask(now, key):
+                    if self._turn.together and (refused_until := self._turn.ask(now, self._queue.later_s(key))):
                         await self._sleep(now, min(again, refused_until))
                     elif batch := self._close_batch(now, key, waiting.rows, verdict):
                         return batch
                     break  # it may start now, or they have all left
                 again = min(again, verdict.time)
             else:
-                if self._turn is not None:
-                    self._turn.rest()
+                self._turn.rest()
                 await self._sleep(now, again)
 
     async def _sleep(self, now: float, again: float) -> None:
@@ -210,13 +203,6 @@ class Batcher:
             return self._deadlines.hurry(now, key, waiting.rows, verdict)
         return verdict
 
-    def _ask(self, now: float, key: Hashable) -> float:
-        """0 if a batch may start on the device that it shares, else when to ask again."""
-        if self._turn is None or not self._turn.together:
-            return 0.0
-        first = self._queue.first(key)
-        return self._turn.ask(now, first.rank - first.arrived)
-
     def _turn_came(self) -> None:
         self._full_house = False
         self._wake()
@@ -224,14 +210,14 @@ class Batcher:
     def _close_batch(self, now: float, key: Hashable, waiting: int, verdict: Dispatch) -> list[Entry]:
         """The next batch; none if all who wait have left, as they would have been late."""
         rows, most = verdict.rows, self._recovery.max_batch_rows
-        if self._turn is not None and self._turn.together:
+        if self._turn.together:
             most = self._turn.most_rows(now, most)
         if self._deadlines.outlook is not None:
             rows, late = self._deadlines.form(now, key, waiting, verdict, most)
             for entry in late:
                 self._leave(entry)
                 if not entry.done:  # one of its pieces has been late before it
-                    self._deliver([entry], [self._deadlines.too_late(entry, now)])
+                    deliver(self._model, [entry], [self._deadlines.too_late(entry, now)])
             if late and next(self._queue.front(key), None) is None:
                 return []
         batch = self._queue.take(key, min(rows, most))
@@ -248,7 +234,7 @@ class Batcher:
             sleeper = self._sleepers.popleft()
             if not sleeper.done():
                 sleeper.set_result(None)
-                if self._turn is not None and self._turn.together:
+                if self._turn.together:
                     self._turn.want()
                 return
 
@@ -257,11 +243,9 @@ class Batcher:
         started = time.perf_counter_ns()
         taken = self._clock()
         busy_s = self._in_flight.change(taken, +1)
-        turn = self._turn
-        claim = (
-            turn.started(taken, sum([entry.rows for entry in batch])) if turn is not None and turn.together else None
-        )
         rows = [entry.rows for entry in batch]
+        if self._turn.together:
+            self._turn.started(taken, sum(rows), id(batch))
         self.controller.started(taken, sum(rows), self._in_flight.count)
         if self._deadlines.outlook is not None:
             self._deadlines.outlook.began(id(batch), taken, sum(rows))
@@ -286,41 +270,28 @@ class Batcher:
             verdict = self._recovery.failed(batch, sum(rows), failure, self._clock())
             self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
             if verdict is not None:
-                self._deliver(batch, [verdict])
+                deliver(self._model, batch, [verdict])
             del failure, verdict  # its traceback holds this frame: together they would keep the batch's tensors
-            self._ended(batch, sum(rows), taken, busy_s, claim, worked=False)
+            self._ended(batch, sum(rows), taken, busy_s, worked=False)
             return
         if self.accounts.entries:
             spans = (assembled - started) / 1e9, (ran - assembled) / 1e9, (done - ran) / 1e9
             self.accounts.ran(batch, taken, *spans)
-        self._deliver(batch, parts)  # before it is counted: somebody waits
+        deliver(self._model, batch, parts)  # before it is counted: somebody waits
         queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
         if self._recovery.pending:
             self._recovery.worked(sum(rows), self._clock())
-        self._ended(batch, sum(rows), taken, busy_s, claim, worked=True)
+        self._ended(batch, sum(rows), taken, busy_s, worked=True)
 
-    def _ended(
-        self, batch: list[Entry], rows: int, taken: float, busy_s: float, claim: Claim | None, *, worked: bool
-    ) -> None:
+    def _ended(self, batch: list[Entry], rows: int, taken: float, busy_s: float, *, worked: bool) -> None:
         """A slot is free again. What the controller learns is the time for which it was not, answers included."""
         now = self._clock()
         busy_s = self._in_flight.change(now, -1) - busy_s
         beside = busy_s / (now - taken) if now > taken else 1.0
-        if self._turn is not None:
-            if claim is None:
-                self._turn.device_s += now - taken
-            else:
-                self._turn.ended(now, rows, claim, more=self._queue.rows > 0)
+        self._turn.ended(now, rows, id(batch), now - taken, more=self._queue.rows > 0)
         self._full_house = False
         if self._deadlines.outlook is not None:
             self._deadlines.outlook.ended(id(batch), now, worked=worked)
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
         self.controller.finished(now, rows, now - taken if worked else 0.0, beside, clients, batch[0].key)
-
-    def _deliver(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
-        for entry, outcome in zip(batch, outcomes, strict=True):
-            try:
-                entry.finish(outcome)
-            except Exception:  # a bug in whoever receives it; the batch mates are not to suffer
-                logger.exception("model %s: an answer could not be delivered", self._model)

@@ -23,7 +23,7 @@ class Controller(Protocol):
         ...
 
     def decide(self, now: float, rows: int, oldest: float, running: int, key: Hashable = ()) -> Dispatch | WaitUntil:
-        """What to do with `rows` waiting rows of one key, the oldest since `oldest`; `running` batches are in flight."""
+        """What to do with `rows` waiting rows of one key, the oldest since `oldest`, while `running` batches run."""
         ...
 
     def started(self, now: float, rows: int, running: int) -> None:
@@ -33,5 +33,5 @@ class Controller(Protocol):
     def finished(
         self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int], key: Hashable = ()
     ) -> None:
-        """A batch of one key took `seconds`, `running` in flight on average, itself included. `clients` have answers."""
+        """A batch of one key took `seconds`; on average `running` were in flight with it. `clients` have answers."""
         ...

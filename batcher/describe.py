@@ -23,7 +23,6 @@ from batcher.queue import RowQueue
 from batcher.search import simplest
 from batcher.simulate import Load
 from batcher.timer import Timer
-from batcher.turns import Turn
 from batcher.twin import Picture, Twin
 
 Document: TypeAlias = dict[str, Any]
@@ -42,16 +41,6 @@ def describe(controller: Controller, now: float, queue: RowQueue, running: int, 
     if isinstance(controller, Timer):
         return document | _timer(controller)
     return document | {"controller": type(controller).__name__.lower()}
-
-
-def describe_turn(turn: Turn) -> Document:
-    """The model's part of a device that it may have to share."""
-    return {
-        "weight": turn.weight,
-        "share": round(turn.share, 4),
-        "seconds": round(turn.device_s, 4),
-        "shared": turn.together,
-    }
 
 
 def forecasts(picture: Picture, plan: Plan, breathe: Callable[[], None] | None = None) -> list[Document]:

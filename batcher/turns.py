@@ -1,22 +1,22 @@
 """Whose batch may start next on a device that several models share: fair by weight, the urgent first.
 
-Each batcher asks its `Turn`; the turns of one device know each other through its `Turns`. Start-time fair queueing (Goyal,
-Vin, Cheng, 1996) with batches for packets: a model's virtual time is the device time that it had by its weight; of those
-that contend, who has the lowest goes. The priority of a request moves it by as many seconds as in the queue.
+Each batcher asks its `Turn`; the turns of one device know each other through its `Turns`. Start-time fair queueing
+(Goyal, Vin, Cheng, 1996) with batches for packets: a model's virtual time is the device time that it had by its weight;
+of those that contend, who has the lowest goes. A priority moves it by as many seconds as in the queue.
 
     want -> ask -> [nobody who is behind contends] -> started ... ended -> want, or rest
 
 Pure: times are passed in, in seconds on one clock. Invariants: 1. A model that contends alone never waits. 2. Of those
 that want, one may start, unless who is further behind runs, and that for no longer than twice what is expected of it.
-3. Who rests saves nothing up: it begins where the others are. 4. A batch under way is never stopped: who comes waits for
-what is left of it or, where batches run beside each other, shares the device with it.
+3. Who rests saves nothing up: it begins where the others are. 4. A batch under way is never stopped: who comes waits
+for what is left of it or, where batches run beside each other, shares the device with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 RECENT_S = 1.0
 """How long another model counts as present after its last batch."""
@@ -82,10 +82,11 @@ class Turns:
 class Turn:
     """One model's. `look` is called when it was refused and may ask again; `together`: whether others may be about.
 
-    Else nothing of this need be called, but to `close`.
+    Else nothing need be called but `ended` and `close`.
     """
 
     __slots__ = (
+        "_claims",
         "_expected",
         "_fair_rows",
         "_fair_until",
@@ -114,6 +115,7 @@ class Turn:
         self.look: Callable[[], None] = lambda: None
         self._turns = turns
         self._expected = expected
+        self._claims: dict[int, Claim] = {}
         self._row_s = 0.0
         self._fair_rows, self._fair_until = 1, -inf
 
@@ -152,8 +154,8 @@ class Turn:
             self.wants = False
             self._leave()
 
-    def started(self, now: float, rows: int) -> Claim:
-        """Its batch starts. It pays at once what is expected, so that the next question finds it where it will be."""
+    def started(self, now: float, rows: int, batch: int = 0) -> None:
+        """This batch starts. It pays at once what is expected: the next question finds it where it will be."""
         turns = self._turns
         if not self.wants:
             self.want()
@@ -170,13 +172,16 @@ class Turn:
         self.ends_by = max(self.ends_by, now + PATIENCE * expected_s)
         if turns.last is not self:
             turns.last, turns.changed = self, now
-        claim = Claim(expected_s, turns.run(now, +1))
+        self._claims[batch] = Claim(expected_s, turns.run(now, +1))
         if turns.refused:
             turns.news()
-        return claim
 
-    def ended(self, now: float, rows: int, claim: Claim, more: bool) -> None:
+    def ended(self, now: float, rows: int, batch: int = 0, took_s: float = 0.0, *, more: bool = False) -> None:
         """The batch is through; `more`: it has others to start. What was expected is set right."""
+        claim = self._claims.pop(batch, None)
+        if claim is None:  # nobody else was about
+            self.device_s += took_s
+            return
         turns = self._turns
         seconds = turns.run(now, -1) - claim.served_s
         self.virtual += (seconds - claim.expected_s) / self.weight
@@ -190,6 +195,7 @@ class Turn:
         """The model goes. If batches of it run, nobody wants them any more."""
         self._turns.run(now, -self.running)
         self.wants, self.running = False, 0
+        self._claims.clear()
         self._leave()
         self._turns.refused.pop(self, None)
         self._turns.members.remove(self)
@@ -207,6 +213,11 @@ class Turn:
     def share(self) -> float:
         """Of the device time that all models had that are here."""
         return self.device_s / (sum([each.device_s for each in self._turns.members]) or 1.0)
+
+    def describe(self) -> dict[str, Any]:
+        """As part of the batcher's document."""
+        shares = {"weight": self.weight, "share": round(self.share, 4), "seconds": round(self.device_s, 4)}
+        return {"device": {**shares, "models": len(self._turns.members)}}
 
     def _contend(self) -> None:
         turns = self._turns

@@ -35,10 +35,10 @@ class Shared:
             free = [index for index, model in enumerate(self.models) if not model.ask(self.now, later_s[index])]
             assert free, "the device is free, and nobody may start"
             index = free[0]
-            claim = self.models[index].started(self.now, 1)
+            self.models[index].started(self.now, 1)
             self.order.append(index)
             self.now += self.seconds[index]
-            self.models[index].ended(self.now, 1, claim, more=True)
+            self.models[index].ended(self.now, 1, more=True)
 
     def times(self):
         return [model.device_s for model in self.models]
@@ -49,10 +49,10 @@ def test_a_model_alone_never_waits():
     one, other = shared.join(1.0), shared.join(1.0)
     for now in range(100):
         assert one.ask(now) == 0
-        claim = one.started(now, 1)
+        one.started(now, 1)
         assert one.ask(now + 0.5) == 0, "a second slot of its own"
         one.rest()
-        one.ended(now + 1, 1, claim, more=False)
+        one.ended(now + 1, 1)
     assert other.ask(100) == 0, "who comes late finds the other no more than a batch ahead"
 
 
@@ -98,13 +98,13 @@ def test_who_rested_saves_nothing_up():
     busy, guest = shared.join(), shared.join()
     for now in range(50):
         busy.want()
-        claim = busy.started(now, 1)
-        busy.ended(now + 1, 1, claim, more=True)
+        busy.started(now, 1)
+        busy.ended(now + 1, 1, more=True)
     guest.want()
     assert guest.ask(50) == 0
     assert busy.ask(50) > 0, "it is a batch ahead"
-    claim = guest.started(50, 1)
-    guest.ended(52, 1, claim, more=True)
+    guest.started(50, 1)
+    guest.ended(52, 1, more=True)
     assert guest.ask(52) > 0, "its batch was twice as long"
     assert busy.ask(52) == 0
 
@@ -113,8 +113,8 @@ def test_who_is_ahead_waits_for_a_batch_that_runs_but_not_for_one_that_hangs():
     shared = Turns()
     behind, ahead = shared.join(expected=lambda rows: 1.0), shared.join(expected=lambda rows: 1.0)
     ahead.want()
-    first = ahead.started(0, 1)
-    ahead.ended(9, 1, first, more=True)
+    ahead.started(0, 1)
+    ahead.ended(9, 1, more=True)
     behind.want()
     behind.started(9, 1)
     behind.rest()
@@ -125,10 +125,10 @@ def test_who_is_ahead_waits_for_a_batch_that_runs_but_not_for_one_that_hangs():
 def test_batches_that_run_beside_each_other_are_charged_for_their_part():
     shared = Turns()
     one, other = shared.join(), shared.join()
-    first = one.started(0, 1)
-    second = other.started(2, 1)
-    one.ended(6, 1, first, more=False)
-    other.ended(7, 1, second, more=False)
+    one.started(0, 1)
+    other.started(2, 1)
+    one.ended(6, 1)
+    other.ended(7, 1)
     assert (one.device_s, other.device_s) == (4, 3)
     assert (one.share, other.share) == pytest.approx((4 / 7, 3 / 7))
 
@@ -137,8 +137,8 @@ def test_who_was_refused_is_told_when_he_may_ask_again():
     shared, looks = Turns(), []
     one, other = shared.join(), shared.join()
     other.look = lambda: looks.append("other")
-    claim = other.started(0, 1)
-    other.ended(1, 1, claim, more=True)
+    other.started(0, 1)
+    other.ended(1, 1, more=True)
     one.virtual = 0.0
     one.want()
     assert other.ask(1) > 0
@@ -152,8 +152,8 @@ def test_a_model_that_goes_holds_nobody_up():
     shared, looks = Turns(), []
     one, other = shared.join(), shared.join()
     other.look = lambda: looks.append("other")
-    claim = other.started(0, 1)
-    other.ended(1, 1, claim, more=True)
+    other.started(0, 1)
+    other.ended(1, 1, more=True)
     one.virtual = 0.0
     one.started(1, 1)
     one.want()
@@ -162,7 +162,9 @@ def test_a_model_that_goes_holds_nobody_up():
     assert looks == ["other"]
     assert not other.together
     assert other.ask(2) == 0
-    assert other.started(2, 1).served_s == 2
+    other.started(2, 1)
+    other.ended(5, 1)
+    assert other.device_s == 1 + 3
 
 
 def test_batches_are_modest_while_others_are_about_where_that_costs_little():
@@ -175,8 +177,8 @@ def test_batches_are_modest_while_others_are_about_where_that_costs_little():
     shared = Turns()
     cheap, dear, plain = shared.join(1, linear), shared.join(1, streams_weights), shared.join()
     assert cheap.most_rows(0, 64) == 64, "nobody else has been seen"
-    claim = dear.started(0, 1)
-    dear.ended(0.01, 1, claim, more=False)
+    dear.started(0, 1)
+    dear.ended(0.01, 1)
     few = cheap.most_rows(0.01, 64)
     assert few / linear(few) >= MODEST * 64 / linear(64)
     assert few <= 12
@@ -192,8 +194,8 @@ def test_who_has_had_the_device_for_himself_need_not_ask_until_another_wants_it(
     while one.together:
         assert now <= RECENT_S + 1
         one.ask(now)
-        claim = one.started(now, 1)
-        one.ended(now + 0.1, 1, claim, more=False)
+        one.started(now, 1)
+        one.ended(now + 0.1, 1)
         now += 0.1
     assert now > RECENT_S
     assert other.together
@@ -313,5 +315,5 @@ async def test_a_model_alone_on_its_device_takes_no_turns():
     batcher.ask([1])
     await asyncio.sleep(5)
     assert not turn.together
-    assert batcher.describe()["device"] == {"weight": 1.0, "share": 1.0, "seconds": 1.0, "shared": False}
+    assert batcher.describe()["device"] == {"weight": 1.0, "share": 1.0, "seconds": 1.0, "models": 1}
     await batcher.close()
