@@ -8,7 +8,7 @@ of those that contend, who has the lowest goes. A priority moves it by as many s
 
 Pure: times are passed in, in seconds on one clock. Invariants: 1. A model that contends alone never waits. 2. Of those
 that want, one may start, unless who is further behind runs, and that for no longer than twice what is expected of it.
-3. Who rests saves nothing up: it begins where the others are. 4. A batch under way is never stopped: who comes waits
+3. Who rests saves up no more than `CREDIT_S`. 4. A batch under way is never stopped: who comes waits
 for what is left of it or, where batches run beside each other, shares the device with it.
 """
 
@@ -22,6 +22,8 @@ RECENT_S = 1.0
 """How long another model counts as present after its last batch."""
 MODEST = 0.8
 """Share of the best rate that is enough for a batch while others are present: they wait for it."""
+CREDIT_S = 0.02
+"""Device time that who uses less than his share may save up: so he is behind, and goes first, until he uses more."""
 PATIENCE = 2.0
 """Times what is expected of a batch, for which a model waits that is ahead of it."""
 
@@ -34,9 +36,14 @@ class Claim(NamedTuple):
 
 
 class Turns:
-    """One device, as long as the process. Batches that run at once have equal parts of it."""
+    """One device, as long as the process. Batches that run at once have equal parts of it.
 
-    def __init__(self) -> None:
+    `alone_is_best`: it has nothing to gain from batches that run beside each other. Then nobody who is ahead of a batch
+    under way starts one beside it; else he may, until he has had as much as that one will have.
+    """
+
+    def __init__(self, *, alone_is_best: bool = False) -> None:
+        self.alone_is_best = alone_is_best
         self.members: list[Turn] = []
         self.contending: dict[Turn, None] = {}
         self.refused: dict[Turn, None] = {}
@@ -96,6 +103,7 @@ class Turn:
         "ends_by",
         "later_s",
         "look",
+        "paid_for",
         "running",
         "together",
         "virtual",
@@ -109,6 +117,8 @@ class Turn:
         self.later_s = 0.0
         self.wants = False
         self.running = 0
+        self.paid_for = 0.0
+        """What the batch under way counts as, for others: the virtual time before it or after it."""
         self.ends_by = -inf
         self.device_s = 0.0
         self.together = False
@@ -139,11 +149,12 @@ class Turn:
             return 0.0
         mine, again = self.virtual + later_s, 0.0
         for other in contending:
-            if other.virtual + other.later_s < mine and other is not self:
-                if other.wants:
-                    again = inf
-                elif now < other.ends_by:
-                    again = max(again, other.ends_by)
+            if other is self:
+                continue
+            if other.wants and other.virtual + other.later_s < mine:
+                again = inf
+            elif other.running and now < other.ends_by and other.paid_for + other.later_s < mine:
+                again = max(again, other.ends_by)
         if again:
             self._turns.refused[self] = None
         return again
@@ -166,7 +177,9 @@ class Turn:
         else:
             turns.virtual = max(turns.virtual, min([each.virtual for each in turns.contending]))
         expected_s = self._expected(rows) if self._expected is not None else rows * self._row_s
+        before = self.virtual
         self.virtual += expected_s / self.weight
+        self.paid_for = before if turns.alone_is_best else self.virtual
         self.wants = False
         self.running += 1
         self.ends_by = max(self.ends_by, now + PATIENCE * expected_s)
@@ -225,7 +238,7 @@ class Turn:
             if turns.alone is not None:
                 turns.contest()
             turns.contending[self] = None
-            self.virtual = max(self.virtual, turns.virtual)
+            self.virtual = max(self.virtual, turns.virtual - CREDIT_S / self.weight)
 
     def _leave(self) -> None:
         turns = self._turns

@@ -1,18 +1,21 @@
-"""What one model's clients feel of a flood for another: p99 and mean with and without it, on one core.
+"""What clients of one model feel of a flood for another, on one core; and what two floods get by their weights.
 
 B has one connection that thinks, so that it asks for `SHARE` of its device's time; A has `FLOOD` connections that never
 rest. Both models are in one replica. The client of B blocks in its socket, and goes before the flood's generator on the
-core that they share, so that what it sees is the server. Alone and beside the flood take turns.
+core that they share, so that what it sees is the server. Alone and beside the flood take turns. Then two models, one of
+them with a weight of `WEIGHT`, are flooded at once.
 """
 
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +28,8 @@ import yaml
 
 HTTP, GRPC = 9103, 9104
 SHARE, FLOOD = 0.15, 64
+WEIGHT = 3
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 MODELS = {
     "tiny": (lambda path: models.mlp(path, 64, 64, 8), "FP32", (1, 64)),
     "1 ms": (models.encoder, "INT64", (1, models.TOKENS)),
@@ -36,7 +41,6 @@ def main():
     parser = harness.parser(__doc__, rounds=3, seconds=4.0)
     parser.add_argument("--floods", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--weight", type=float, help="batching.weight of B; A has 1")
     neighbours.option(parser)
     given = parser.parse_args()
     harness.need("wrk", "taskset")
@@ -49,11 +53,10 @@ def measure(folder, given):
     quiet = neighbours.Neighbours(given.patience)
     pairs = list(itertools.product(given.floods, given.models))
     for name, (make, _, _) in MODELS.items():
-        for side in "AB":
+        for side in "ABW":
             make(folder / "models" / served_as(name, side) / "1" / "model.onnx")
-        if given.weight:
-            config = {"batching": {"weight": given.weight}}
-            (folder / "models" / served_as(name, "B") / "config.yaml").write_text(yaml.safe_dump(config))
+        config = {"batching": {"weight": WEIGHT}}
+        (folder / "models" / served_as(name, "W") / "config.yaml").write_text(yaml.safe_dump(config))
     scripts = {name: flood_script(folder, name) for name in given.floods}
     rounds = []
     with harness.running([*harness.serve(folder / "models", HTTP, GRPC), "--keep-alive-s", "3600"]), first_in_line():
@@ -66,24 +69,24 @@ def measure(folder, given):
             for flood, name in pairs:
                 for _ in quiet.again():
                     alone = lone_latencies(served_as(name, "B"), given.seconds)
-                    with flooding(flood, scripts[flood], given.seconds):
+                    with flooding(served_as(flood, "A"), scripts[flood], given.seconds):
                         beside = lone_latencies(served_as(name, "B"), given.seconds)
-                for what, value in (
-                    ("mean", np.mean),
-                    ("p50", np.median),
-                    ("p90", lambda x: np.quantile(x, 0.9)),
-                    ("p99", p99),
-                ):
-                    found[f"{name} beside {flood}: {what} alone, ms"] = float(value(alone)) * 1e3
-                    found[f"{name} beside {flood}: {what} beside, ms"] = float(value(beside)) * 1e3
+                for what, share in QUANTILES.items():
+                    found[f"{name} beside {flood}: {what} alone, ms"] = float(np.quantile(alone, share)) * 1e3
+                    found[f"{name} beside {flood}: {what} beside, ms"] = float(np.quantile(beside, share)) * 1e3
+            for name in given.floods:
+                for _ in quiet.again():
+                    found[by_weights(name)] = by_weight(name, scripts[name], given.seconds)
             rounds.append(found)
     ratios = {}
     for flood, name in pairs:
-        for what in ("mean", "p50", "p90", "p99"):
+        for what in QUANTILES:
             key = f"{name} beside {flood}: {what}"
             for where in ("alone", "beside"):
                 ratios[f"{key} {where}, ms"] = lambda each, key=key, where=where: each[f"{key} {where}, ms"]
             ratios[f"{key} beside / alone"] = lambda each, key=key: each[f"{key} beside, ms"] / each[f"{key} alone, ms"]
+    for name in given.floods:
+        ratios[by_weights(name)] = lambda each, name=name: each[by_weights(name)]
     harness.report("fairness", rounds, ratios, given)
     print(quiet)
 
@@ -113,9 +116,9 @@ def first_in_line():
 
 
 @contextmanager
-def flooding(name, script, seconds):
-    """A flood for A, which has lasted for half a second when the block begins."""
-    url = f"http://127.0.0.1:{HTTP}/v2/models/{served_as(name, 'A')}/infer"
+def flooding(model, script, seconds):
+    """A flood for this model, which has lasted for half a second when the block begins."""
+    url = f"http://127.0.0.1:{HTTP}/v2/models/{model}/infer"
     command = ["wrk", "-t1", f"-c{FLOOD}", f"-d{int(seconds) + 30}", "--timeout", "30", "-s", str(script), url]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     time.sleep(0.5)
@@ -126,6 +129,26 @@ def flooding(name, script, seconds):
         text = process.communicate()[0]
         if "Non-2xx" in text or "Socket errors" in text:
             raise SystemExit(f"the server failed under load:\n{text}")
+
+
+def by_weights(name):
+    return f"{name}: answers by weights {WEIGHT} and 1"
+
+
+def by_weight(name, script, seconds):
+    """Answers for a model of weight `WEIGHT` by those for one of weight 1, both under a flood."""
+    with flooding(served_as(name, "A"), script, seconds), flooding(served_as(name, "W"), script, seconds):
+        before = [answers(served_as(name, side)) for side in "WA"]
+        time.sleep(seconds)
+        after = [answers(served_as(name, side)) for side in "WA"]
+    heavy, light = (end - start for start, end in zip(before, after, strict=True))
+    return heavy / light
+
+
+def answers(model):
+    """Rows that were answered so far."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{HTTP}/metrics") as page:
+        return int(re.search(rf'headrace_rows_total{{model="{model}",[^}}]*}} (\d+)', page.read().decode())[1])
 
 
 def lone_latencies(model, seconds):
@@ -151,10 +174,6 @@ def ask(connection, request):
     if not answer.startswith(b"HTTP/1.1 200"):
         raise SystemExit(f"the server answered {answer[:400]!r}")
     return time.perf_counter() - started
-
-
-def p99(latencies):
-    return np.quantile(latencies, 0.99)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ from batcher.turns import Turns
 from executor.background import in_background
 from executor.cache import Cache
 from executor.load import LoadedModel, load_model
+from executor.providers import ON_THE_CPU
 from headrace.config import BatchingLimits, ModelConfig
+from headrace.cores import usable_cores
 from headrace.counters import ModelCounters
 from headrace.executor import Executor
 from headrace.models import ModelId, ModelMetadata
@@ -98,7 +100,7 @@ async def load_servable(
     counters = open_counters(spec.id, max_batch_rows)
     controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner)
     expected = controller.curve.seconds if isinstance(controller, Adaptive) else None
-    turns = devices.setdefault(loaded.device, Turns()) if devices is not None else None
+    turns = _turns(devices, loaded.device, replicas) if devices is not None else None
     batcher = Batcher(
         spec.id,
         loaded.executor,
@@ -127,6 +129,13 @@ async def load_servable(
         recent=Recent(checks.requests, checks.max_request_bytes) if checks.requests else None,
         default_timeout_us=int((batching.default_timeout_ms or 0.0) * 1e3),
     )
+
+
+def _turns(devices: dict[str, Turns], device: str, replicas: int) -> Turns:
+    """Those of this device. A replica with less than two cores runs nothing faster beside something else."""
+    if device not in devices:
+        devices[device] = Turns(alone_is_best=device == ON_THE_CPU and usable_cores() < 2 * replicas)
+    return devices[device]
 
 
 def _controller(batching: BatchingLimits, max_batch_rows: int, loaded: LoadedModel, planner: Planner) -> Controller:

@@ -122,6 +122,19 @@ def test_who_is_ahead_waits_for_a_batch_that_runs_but_not_for_one_that_hangs():
     assert ahead.ask(11) == 0
 
 
+@pytest.mark.parametrize(("alone_is_best", "granted"), [(True, 2.0), (False, 0.0)])
+def test_who_is_ahead_starts_beside_a_batch_only_where_both_gain(alone_is_best, granted):
+    shared = Turns(alone_is_best=alone_is_best)
+    busy, guest = shared.join(expected=lambda rows: 0.1), shared.join(expected=lambda rows: 1.0)
+    busy.want()
+    busy.started(0.0, 1)
+    guest.want()
+    assert guest.ask(0.0) == 0, "who is behind starts beside what runs already"
+    guest.started(0.0, 1)
+    busy.ended(0.2, 1, more=True)
+    assert busy.ask(0.2) == granted
+
+
 def test_batches_that_run_beside_each_other_are_charged_for_their_part():
     shared = Turns()
     one, other = shared.join(), shared.join()
