@@ -29,6 +29,7 @@ from batcher.deliver import deliver
 from batcher.describe import describe
 from batcher.entry import Entry
 from batcher.in_flight import InFlight
+from batcher.lengths import Lengths
 from batcher.queue import RowQueue
 from batcher.recovery import Recovery
 from batcher.turns import Turn, Turns
@@ -44,8 +45,8 @@ NO_LIMIT = 1 << 62
 class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
-    With `batched` False every request runs alone, as it is, and counts as one row: `max_batch_rows` must be 1.
-    `turn`: its place among those that share its device.
+    `lengths`: requests of different lengths share a batch. With `batched` False every request runs alone, as it is, and
+    counts as one row: `max_batch_rows` must be 1. `turn`: its place among those that share its device.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Batcher:
         *,
         max_queue_bytes: int = NO_LIMIT,
         batched: bool = True,
+        lengths: Lengths | None = None,
         clock: Callable[[], float] = time.monotonic,
         turn: Turn | None = None,
     ) -> None:
@@ -70,6 +72,7 @@ class Batcher:
         self._max_queue_bytes = max_queue_bytes
         self._counters = counters
         self._batched = batched
+        self._lengths = lengths
         self._clock = clock
         self.accounts = Accounts()
         self._queue = RowQueue()
@@ -142,7 +145,8 @@ class Batcher:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
         now = self._clock()
         found = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
-        return found | self._turn.describe() | self._deadlines.describe(now)
+        found |= self._turn.describe() | self._deadlines.describe(now)
+        return found if self._lengths is None else found | {"lengths": self._lengths.describe()}
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
@@ -220,7 +224,8 @@ class Batcher:
                     deliver(self._model, [entry], [self._deadlines.too_late(entry, now)])
             if late and next(self._queue.front(key), None) is None:
                 return []
-        batch = self._queue.take(key, min(rows, most))
+        choose = self._lengths.choose if self._lengths is not None else None
+        batch = self._queue.take(key, min(rows, most), choose)
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
         self._counters.cells[REASON_AT[verdict.reason]] += 1
         if self.accounts.entries:
@@ -251,11 +256,13 @@ class Batcher:
             self._deadlines.outlook.began(id(batch), taken, sum(rows))
         failure: BaseException | None = None
         try:
-            inputs = concat([entry.inputs for entry in batch])
+            lengths = self._lengths
+            inputs = concat([entry.inputs for entry in batch]) if lengths is None else lengths.concat(batch)
             assembled = time.perf_counter_ns()
             outputs = await self._executor.run(inputs)
             ran = time.perf_counter_ns()
             parts = split(outputs, rows) if self._batched else [outputs]
+            parts = parts if lengths is None else lengths.cut_back(batch, parts)
             done = time.perf_counter_ns()
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -294,4 +301,7 @@ class Batcher:
         if self._deadlines.outlook is not None:
             self._deadlines.outlook.ended(id(batch), now, worked=worked)
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
-        self.controller.finished(now, rows, now - taken if worked else 0.0, beside, clients, batch[0].key)
+        seconds = now - taken if worked else 0.0
+        if seconds and self._lengths is not None:
+            seconds = self._lengths.ran(batch, rows, seconds)
+        self.controller.finished(now, rows, seconds, beside, clients, batch[0].key)

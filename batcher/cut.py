@@ -22,6 +22,7 @@ class Piece(Entry):
         self.rank = entry.rank
         self.due = entry.due
         self.bytes = sum([array.nbytes for array in inputs.values()])
+        self.length = entry.length
         self._whole = whole
         self._index = index
 

@@ -34,12 +34,13 @@ class Entry:
     many rows for one batch. `part` says with whom it runs again after a batch of its failed: with entries of the
     same part only. Among entries with one key the lowest `rank` runs first; it is the time of arrival, later by what
     the priority puts it off. After `due`, on the same clock, its answer is of no use; infinite without a deadline.
-    `bytes` are those of its tensors, as the queue counts them while it waits.
+    `bytes` are those of its tensors, as the queue counts them while it waits. `length` is that of its padded inputs; 0
+    if it is not to be padded.
     """
 
     __slots__ = (
-        "arrived", "bytes", "client", "done", "due", "inputs", "key", "part", "pieces", "rank", "rows", "timer",
-        "waiting",
+        "arrived", "bytes", "client", "done", "due", "inputs", "key", "length", "part", "pieces", "rank", "rows",
+        "timer", "waiting",
     )  # fmt: skip
 
     def __init__(self, inputs: Mapping[str, Array], rows: int, key: Hashable, arrived: float, client: int = 0) -> None:
@@ -50,6 +51,7 @@ class Entry:
         self.client = client
         self.due = inf
         self.bytes = 0
+        self.length = 0
         self.waiting = False
         self.done = False
         self.pieces: Sequence[Entry] = ()

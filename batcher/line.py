@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
+from typing import TypeAlias
 
 from batcher.entry import Entry
+
+Choose: TypeAlias = Callable[[Sequence[Entry], int], Sequence[Entry]]
+"""Of these entries, in order, those that make a batch of at most so many rows; the first is one of them."""
+
+CHOICE = 128
+"""Entries from which a batch is chosen."""
 
 _rank = attrgetter("rank")
 
@@ -57,11 +64,13 @@ class Line:
         again.extendleft(older)
         self.rows += sum([entry.rows for entry in batch])
 
-    def take(self, max_rows: int) -> tuple[list[Entry], int]:
+    def take(self, max_rows: int, choose: Choose | None = None) -> tuple[list[Entry], int]:
         """The first entries that fit into `max_rows` together, at least one; and how many done ones left with them.
 
-        Of a part that runs again, no others.
+        Of a part that runs again, no others; else with `choose`, what it chooses.
         """
+        if choose is not None and not self._again:
+            return self._chosen(max_rows, choose)
         entries = self._again or self._entries
         batch: list[Entry] = []
         rows = done = 0
@@ -77,6 +86,23 @@ class Line:
                 done += 1
             entries.popleft()
         self.rows -= rows
+        return batch, done
+
+    def _chosen(self, max_rows: int, choose: Choose) -> tuple[list[Entry], int]:
+        entries = self._entries
+        looked_at: list[Entry] = []
+        done = 0
+        while entries and len(looked_at) < CHOICE:
+            entry = entries.popleft()
+            if entry.done:
+                done += 1
+            else:
+                looked_at.append(entry)
+        batch = list(choose(looked_at, max_rows))
+        for entry in batch:
+            entry.waiting = False
+            self.rows -= entry.rows
+        entries.extendleft([entry for entry in reversed(looked_at) if entry.waiting])
         return batch, done
 
     def drop_done(self) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from batcher.decide import Waiting
 from batcher.entry import Entry
-from batcher.line import Line
+from batcher.line import Choose, Line
 
 _MOST_DONE = 1000
 
@@ -92,11 +92,14 @@ class RowQueue:
         line = self._lines.get(key)
         return line.live() if line is not None else iter(())
 
-    def take(self, key: Hashable, max_rows: int) -> list[Entry]:
-        """Close a batch: the first entries of the line that fit into `max_rows` together; at least one."""
+    def take(self, key: Hashable, max_rows: int, choose: Choose | None = None) -> list[Entry]:
+        """Close a batch: the first entries of the line that fit into `max_rows` together; at least one.
+
+        `choose` takes others than the first ones.
+        """
         line = self._lines.pop(key)
         before = line.rows
-        batch, done = line.take(max_rows)
+        batch, done = line.take(max_rows, choose)
         self.rows -= before - line.rows
         self.bytes -= sum([entry.bytes for entry in batch])
         self._done -= done

@@ -51,44 +51,49 @@ def main():
 
 def measure(folder, given):
     quiet = neighbours.Neighbours(given.patience)
-    pairs = list(itertools.product(given.floods, given.models))
-    for name, (make, _, _) in MODELS.items():
-        for side in "ABW":
-            make(folder / "models" / served_as(name, side) / "1" / "model.onnx")
-        config = {"batching": {"weight": WEIGHT}}
-        (folder / "models" / served_as(name, "W") / "config.yaml").write_text(yaml.safe_dump(config))
+    prepare(folder)
     scripts = {name: flood_script(folder, name) for name in given.floods}
-    rounds = []
     with harness.running([*harness.serve(folder / "models", HTTP, GRPC), "--keep-alive-s", "3600"]), first_in_line():
         harness.wait_until_ready(HTTP)
         for name in MODELS:
             for side in "AB":
                 lone_latencies(served_as(name, side), 0.3)  # warm up
-        for _ in range(given.rounds):
-            found = {}
-            for flood, name in pairs:
-                for _ in quiet.again():
-                    alone = lone_latencies(served_as(name, "B"), given.seconds)
-                    with flooding(served_as(flood, "A"), scripts[flood], given.seconds):
-                        beside = lone_latencies(served_as(name, "B"), given.seconds)
-                for what, share in QUANTILES.items():
-                    found[f"{name} beside {flood}: {what} alone, ms"] = float(np.quantile(alone, share)) * 1e3
-                    found[f"{name} beside {flood}: {what} beside, ms"] = float(np.quantile(beside, share)) * 1e3
-            for name in given.floods:
-                for _ in quiet.again():
-                    found[by_weights(name)] = by_weight(name, scripts[name], given.seconds)
-            rounds.append(found)
+        rounds = [one_round(scripts, given, quiet) for _ in range(given.rounds)]
     ratios = {}
-    for flood, name in pairs:
-        for what in QUANTILES:
-            key = f"{name} beside {flood}: {what}"
-            for where in ("alone", "beside"):
-                ratios[f"{key} {where}, ms"] = lambda each, key=key, where=where: each[f"{key} {where}, ms"]
-            ratios[f"{key} beside / alone"] = lambda each, key=key: each[f"{key} beside, ms"] / each[f"{key} alone, ms"]
+    for flood, name, what in itertools.product(given.floods, given.models, QUANTILES):
+        key = f"{name} beside {flood}: {what}"
+        for where in ("alone", "beside"):
+            ratios[f"{key} {where}, ms"] = lambda each, key=key, where=where: each[f"{key} {where}, ms"]
+        ratios[f"{key} beside / alone"] = lambda each, key=key: each[f"{key} beside, ms"] / each[f"{key} alone, ms"]
     for name in given.floods:
         ratios[by_weights(name)] = lambda each, name=name: each[by_weights(name)]
     harness.report("fairness", rounds, ratios, given)
     print(quiet)
+
+
+def prepare(folder):
+    """Each model three times: A and B, and W with a weight."""
+    for name, (make, _, _) in MODELS.items():
+        for side in "ABW":
+            make(folder / "models" / served_as(name, side) / "1" / "model.onnx")
+        config = {"batching": {"weight": WEIGHT}}
+        (folder / "models" / served_as(name, "W") / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def one_round(scripts, given, quiet):
+    found = {}
+    for flood, name in itertools.product(given.floods, given.models):
+        for _ in quiet.again():
+            alone = lone_latencies(served_as(name, "B"), given.seconds)
+            with flooding(served_as(flood, "A"), scripts[flood], given.seconds):
+                beside = lone_latencies(served_as(name, "B"), given.seconds)
+        for what, share in QUANTILES.items():
+            found[f"{name} beside {flood}: {what} alone, ms"] = float(np.quantile(alone, share)) * 1e3
+            found[f"{name} beside {flood}: {what} beside, ms"] = float(np.quantile(beside, share)) * 1e3
+    for name in given.floods:
+        for _ in quiet.again():
+            found[by_weights(name)] = by_weight(name, scripts[name], given.seconds)
+    return found
 
 
 def served_as(name, side):

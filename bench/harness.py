@@ -47,7 +47,7 @@ def running(*commands):
         subprocess.Popen(["taskset", "-c", SERVER_CORE, sys.executable, *command], **quiet) for command in commands
     ]
     try:
-        yield
+        yield processes
     finally:
         for process in processes:
             process.terminate()
@@ -122,12 +122,16 @@ def compact(document):
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def binary_request(x, datatype):
-    """(body, headers) of an infer request that sends `x` as a binary tensor and wants one back."""
-    tensor = {"name": "x", "datatype": datatype, "shape": x.shape, "parameters": {"binary_data_size": x.nbytes}}
-    head = compact({"inputs": [tensor], "parameters": {"binary_data_output": True}})
+def binary_request(x, datatype, **more):
+    """(body, headers) of an infer request that sends `x`, and `more` of its kind, as binary tensors and wants them."""
+    arrays = {"x": x, **more}
+    tensors = [
+        {"name": name, "datatype": datatype, "shape": each.shape, "parameters": {"binary_data_size": each.nbytes}}
+        for name, each in arrays.items()
+    ]
+    head = compact({"inputs": tensors, "parameters": {"binary_data_output": True}})
     headers = {"content-type": "application/octet-stream", "inference-header-content-length": len(head)}
-    return head + x.tobytes(), headers
+    return head + b"".join(each.tobytes() for each in arrays.values()), headers
 
 
 def infer(http_port, model, body):

@@ -32,8 +32,8 @@ class Graph:
         self._nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def save(self, path, x, y):
-        graph = helper.make_graph(self._nodes, path.parent.parent.name, [x], [y], self._weights)
+    def save(self, path, inputs, y):
+        graph = helper.make_graph(self._nodes, path.parent.parent.name, inputs, [y], self._weights)
         path.parent.mkdir(parents=True)
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
@@ -49,16 +49,25 @@ def mlp(path, *widths):
         last = index == len(widths) - 2
         at = graph.node("Gemm", at, graph.weight(given, made), graph.weight(made), output="y" if last else None)
         at = at if last else graph.node("Relu", at)
-    graph.save(path, floats("x", "batch", widths[0]), floats("y", "batch", widths[-1]))
+    graph.save(path, [floats("x", "batch", widths[0])], floats("y", "batch", widths[-1]))
 
 
-def encoder(path, width=256, layers=2, heads=4, vocabulary=1000, tokens=TOKENS):
-    """A small transformer: x INT64 [batch, tokens] -> y FP32 [batch, 8]. A name for `tokens` leaves the length free."""
+def encoder(path, width=256, layers=2, heads=4, vocabulary=1000, tokens=TOKENS, masked=False):
+    """A small transformer: x INT64 [batch, tokens] -> y FP32 [batch, 8]. A name for `tokens` leaves the length free.
+
+    `masked`: it also takes attention_mask INT64 [batch, tokens]; where that is 0 there is nothing.
+    """
     graph = Graph()
     heads_of = graph.constant(np.array([0, 0, heads, width // heads]))  # 0: as it comes
     joined = graph.constant(np.array([0, 0, width]))
     scale = graph.constant(np.float32((width // heads) ** -0.5))
     ones, zeros = graph.constant(np.ones(width, "f4")), graph.constant(np.zeros(width, "f4"))
+    if masked:
+        there = graph.node("Cast", "attention_mask", to=TensorProto.FLOAT)
+        hidden = graph.node(
+            "Mul", graph.node("Sub", there, graph.constant(np.float32(1))), graph.constant(np.float32(1e9))
+        )
+        hidden = graph.node("Unsqueeze", hidden, graph.constant(np.array([1, 2])))
 
     def norm(at):
         return graph.node("LayerNormalization", at, ones, zeros, axis=-1)
@@ -70,15 +79,22 @@ def encoder(path, width=256, layers=2, heads=4, vocabulary=1000, tokens=TOKENS):
     for _ in range(layers):
         query, key, value = (graph.node("MatMul", at, graph.weight(width, width)) for _ in range(3))
         scores = graph.node("Mul", graph.node("MatMul", split(query, 0, 2, 1, 3), split(key, 0, 2, 3, 1)), scale)
+        scores = graph.node("Add", scores, hidden) if masked else scores
         mixed = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), split(value, 0, 2, 1, 3))
         mixed = graph.node("Reshape", graph.node("Transpose", mixed, perm=[0, 2, 1, 3]), joined)
         at = norm(graph.node("Add", at, graph.node("MatMul", mixed, graph.weight(width, width))))
         wide = graph.node("Relu", graph.node("MatMul", at, graph.weight(width, 4 * width)))
         at = norm(graph.node("Add", at, graph.node("MatMul", wide, graph.weight(4 * width, width))))
-    mean = graph.node("ReduceMean", at, axes=[1], keepdims=0)
+    if masked:
+        each = graph.node("Unsqueeze", there, graph.constant(np.array([2])))
+        summed = graph.node("ReduceSum", graph.node("Mul", at, each), graph.constant(np.array([1])), keepdims=0)
+        mean = graph.node("Div", summed, graph.node("ReduceSum", each, graph.constant(np.array([1])), keepdims=0))
+    else:
+        mean = graph.node("ReduceMean", at, axes=[1], keepdims=0)
     graph.node("MatMul", mean, graph.weight(width, 8), output="y")
-    x = helper.make_tensor_value_info("x", TensorProto.INT64, ["batch", tokens])
-    graph.save(path, x, floats("y", "batch", 8))
+    names = ("x", "attention_mask") if masked else ("x",)
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", tokens]) for name in names]
+    graph.save(path, inputs, floats("y", "batch", 8))
 
 
 def convolutions(path, *widths):
@@ -98,4 +114,4 @@ def convolutions(path, *widths):
         given = width
     pooled = graph.node("Flatten", graph.node("GlobalAveragePool", at))
     graph.node("MatMul", pooled, graph.weight(given, 10), output="y")
-    graph.save(path, floats("x", "batch", 3, 32, 32), floats("y", "batch", 10))
+    graph.save(path, [floats("x", "batch", 3, 32, 32)], floats("y", "batch", 10))

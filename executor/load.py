@@ -19,6 +19,7 @@ from executor.declared import check_declared
 from executor.failures import run_failed
 from executor.metadata import PLATFORM, read_signature, with_observed_ranks
 from executor.onnx_executor import OnnxExecutor
+from executor.padding import find_padding
 from executor.probe import probe
 from executor.providers import CPU, device
 from executor.runners import Runner, runner_for
@@ -45,6 +46,8 @@ class LoadedModel:
     """(rows, seconds) of warm runs."""
     device: str
     """Where it computes; the same for all models that compute there."""
+    costs: tuple[tuple[int, int, float], ...] = ()
+    """(rows, length, seconds) of warm runs of a model that is padded."""
 
 
 def load_model(
@@ -79,9 +82,9 @@ def load_model(
     providers = tuple(session.get_providers())
     on_cpu = providers == (CPU,)
     # The CPU's own time where one thread does it all: this one has stepped back behind others.
-    verdict = probe(
-        id, signature, config.batching, runners[0], time.thread_time if on_cpu and threads == 1 else time.perf_counter
-    )
+    own = time.thread_time if on_cpu and threads == 1 else time.perf_counter
+    verdict = probe(id, signature, config.batching, runners[0], own)
+    lengths = find_padding(id, signature, config.batching.pad, verdict, runners[0], own)
     for _ in range(config.instances.count - 1):
         more = open_session(id, model_file, config.execution_providers, threads, cache, sessions)
         runners.append(runner_for(id, more, signature))
@@ -92,9 +95,10 @@ def load_model(
         inputs=signature.inputs,
         outputs=with_observed_ranks(signature.outputs, signature.unranked, verdict.ranks),
         batchable=verdict.batchable,
+        padding=lengths.padding,
     )
     log.info(
-        "%s: loaded in %.2f s from %s; %s; %d session(s) of %d thread(s); %s: %s",
+        "%s: loaded in %.2f s from %s; %s; %d session(s) of %d thread(s); %s: %s%s",
         id,
         time.perf_counter() - started,
         model_file,
@@ -103,12 +107,13 @@ def load_model(
         threads,
         "batchable" if verdict.batchable else "not batchable",
         verdict.reason,
+        f"; {lengths.reason}" if lengths.reason else "",
     )
     clock = time.thread_time if on_cpu else time.perf_counter
     runners *= runs_per_session(config, providers, threads)
     executor = OnnxExecutor(id, runners, verdict.runs, clock)
     where = device(config.execution_providers, providers[0])
-    return LoadedModel(metadata, executor, providers, tuple(verdict.curve), where)
+    return LoadedModel(metadata, executor, providers, tuple(verdict.curve), where, tuple(lengths.costs))
 
 
 def warm_up(id: ModelId, runner: Runner, inputs: Mapping[str, Array]) -> None:

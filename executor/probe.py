@@ -46,6 +46,8 @@ class Verdict:
     reason: str
     inputs: dict[str, Array] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
+    free: int = 0
+    """The length of free axes in them."""
     runs: list[tuple[int, float]] = field(default_factory=list)
     curve: list[tuple[int, float]] = field(default_factory=list)
     """(rows, seconds) of warm runs, if it is batchable."""
@@ -71,6 +73,7 @@ def probe(
         verdict.reason = f"{blocked or 'axis 0 is free'}; not tried, as synthetic inputs fail: {attempt}"
         return verdict
     free, inputs, outputs, again = attempt
+    verdict.free = free
     verdict.inputs, verdict.ranks = inputs, {name: array.ndim for name, array in outputs.items()}
     del verdict.runs[:-1]  # all but the last run paid for allocations
     if blocked:

@@ -32,6 +32,13 @@ class BatchingLimits(_Frozen):
     enabled: Literal["auto", True, False] = Field(
         "auto", description="auto: batch if the first axis of every tensor is free and rows prove independent."
     )
+    pad: Literal["auto", False] | dict[str, bool | int | float | str] = Field(
+        "auto",
+        union_mode="left_to_right",
+        description="Whether requests of different lengths share a batch, filled up at the end. auto: if the inputs"
+        " have one free axis in common besides the first, and rows prove to be the same padded with 0 as alone; {input:"
+        " value, ...}: these inputs with these values, and an error if rows prove otherwise; false: never.",
+    )
     controller: Literal["adaptive", "timer"] = Field(
         "adaptive",
         description="adaptive: learns when waiting pays, for whom, and how large a batch should be; timer: a batch goes"

@@ -2,6 +2,7 @@
 
 Invariants: 1. A `ModelMetadata` never changes after load. 2. Shapes are those of the model, batch axis included; -1 is
 a free dimension. 3. If `batchable`, axis 0 of every input and output counts rows and rows do not influence each other.
+4. With `padding`, a row is the same padded and alone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.datatypes import Datatype
+from headrace.padding import Padding
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,3 +44,4 @@ class ModelMetadata:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     batchable: bool
+    padding: Padding | None = None

@@ -2,7 +2,8 @@
 
 Built once per servable from its metadata; called once per request by the data plane. Answers the number of rows and
 the key of the requests it may share a batch with: `()` where every trailing shape is fixed, else the shapes themselves
-and the set of optional inputs present.
+and the set of optional inputs present. Of a padded model `line` says the key, and the length. A mask that was not sent
+is put in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from headrace.datatypes import BY_NUMPY
 from headrace.errors import BadRequest
 from headrace.models import ModelMetadata, TensorSpec
 from headrace.requests import Array, RequestedOutput
+from server.masks import Masks
 
 
 class RequestCheck:
@@ -27,9 +29,15 @@ class RequestCheck:
         }
         self._required = [spec.name for spec in metadata.inputs if not spec.optional]
         self._outputs = {spec.name for spec in metadata.outputs}
-        self._one_key = all(-1 not in spec.shape[1:] and not spec.optional for spec in metadata.inputs)
+        self.padding = metadata.padding
+        self._masks: Masks | None = None
+        if self.padding is not None and self.padding.mask is not None:
+            self._masks = Masks(metadata, self.padding.mask)
+            self._required.remove(self._masks.name)
+        one_shape = all(-1 not in spec.shape[1:] and not spec.optional for spec in metadata.inputs)
+        self._one_key = one_shape or self.padding is not None
 
-    def check(self, inputs: Mapping[str, Array]) -> tuple[int, Hashable]:
+    def check(self, inputs: dict[str, Array]) -> tuple[int, Hashable]:
         """Validate names, datatypes, shapes and equal rows. An unbatched model's request counts as one row."""
         rows = -1
         for name, array in inputs.items():
@@ -54,11 +62,33 @@ class RequestCheck:
             missing = [repr(name) for name in self._required if name not in inputs]
             if missing:
                 raise BadRequest(f"model {self._model!r} needs input {', '.join(missing)}, which the request lacks")
+            if self._masks is not None and self._masks.name not in inputs:
+                inputs[self._masks.name] = self._masks.made_for(inputs, rows)
         if not self._batchable:
             return 1, ()
         if self._one_key:
             return rows, ()
         return rows, tuple(sorted((name, array.shape[1:]) for name, array in inputs.items()))
+
+    def line(self, inputs: Mapping[str, Array]) -> tuple[int, Hashable]:
+        """(length, key) of a request that was checked, for a padded model; length 0: not to be padded.
+
+        That is one whose padded inputs have no common length, or none at all: it shares a batch with its like.
+        """
+        assert self.padding is not None
+        padded = self.padding.inputs
+        lengths = set()
+        key = []
+        for name, array in inputs.items():
+            tail = array.shape[1:]
+            how = padded.get(name)
+            if how is not None:
+                lengths.add(array.shape[how.axis])
+                tail = tail[: how.axis - 1] + tail[how.axis :]
+            key.append((name, tail))
+        if len(lengths) == 1 and 0 not in lengths:
+            return lengths.pop(), tuple(sorted(key))
+        return 0, tuple(sorted((name, array.shape[1:]) for name, array in inputs.items()))
 
     def check_outputs(self, wanted: Iterable[RequestedOutput]) -> None:
         """Validate the names in a request's `outputs`."""

@@ -73,6 +73,8 @@ class DataPlane:
             ticket = kind(request, rows, key, handle, answer)
             if request.priority:
                 ticket.rank += servable.priorities.later_s(request.priority)
+            if servable.check.padding is not None:
+                ticket.length, ticket.key = servable.check.line(request.inputs)
             servable.batcher.submit(ticket, (request.timeout_us or servable.default_timeout_us) / 1e6)
             if request.explain:
                 ticket.submitted()

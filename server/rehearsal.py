@@ -25,7 +25,7 @@ async def rehearse(new: Servable, old: Servable, samples: Sequence[Sample], chec
     for number, sample in enumerate(samples, 1):
         where = f"request {number} of the last {len(samples)}"
         try:
-            new.check.check(sample.inputs)
+            new.check.check(dict(sample.inputs))
             before_s = await _timed(old.executor, sample.inputs) if checks.max_slowdown else 0.0
             started = time.perf_counter()
             outputs = await new.executor.run(sample.inputs)

@@ -7,6 +7,7 @@ use them). Sources: Open Inference Protocol; Triton's extensions
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,7 +65,8 @@ def model_config(plane: DataPlane, name: str, version: str) -> model_config_pb2.
     """What is in force for one version, in Triton's words. Raises ModelNotFound, ModelNotReady."""
     servable = plane.models.look(name, version)
     metadata, config = servable.metadata, servable.config
-    batched = metadata.batchable
+    batched, padding = metadata.batchable, metadata.padding
+    mask = padding.mask.name if padding is not None and padding.mask is not None else ""
     message = model_config_pb2.ModelConfig(
         name=name,
         platform=metadata.platform,
@@ -77,7 +79,7 @@ def model_config(plane: DataPlane, name: str, version: str) -> model_config_pb2.
             name=spec.name,
             data_type=_TYPES[spec.datatype],
             dims=spec.shape[1:] if batched else spec.shape,
-            optional=spec.optional,
+            optional=spec.optional or spec.name == mask,
         )
     for spec in metadata.outputs:
         message.output.add(
@@ -98,6 +100,9 @@ def model_config(plane: DataPlane, name: str, version: str) -> model_config_pb2.
         dynamic.max_queue_delay_microseconds = round((batching.max_queue_delay_ms or 0.0) * 1e3)
         if batching.priority_levels:
             dynamic.priority_levels, dynamic.default_priority_level = batching.priority_levels, batching.level
+    if padding is not None:
+        filled = {name: how.value for name, how in padding.inputs.items()}
+        message.parameters["headrace_pad"].string_value = json.dumps(filled)
     kind = "KIND_CPU" if servable.providers[0] in _ON_CPU else "KIND_GPU"
     message.instance_group.add(name=f"{name}_0", count=config.instances.count, kind=kind)
     return message

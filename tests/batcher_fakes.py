@@ -48,6 +48,7 @@ class Batching(Batcher):
         batched=True,
         controller=None,
         max_queue_bytes=1 << 30,
+        lengths=None,
         turn=None,
     ):
         self.executor = executor
@@ -61,6 +62,7 @@ class Batching(Batcher):
             self.counters,
             max_queue_bytes=max_queue_bytes,
             batched=batched,
+            lengths=lengths,
             clock=asyncio.get_running_loop().time,
             turn=turn,
         )

@@ -172,6 +172,21 @@ def test_of_a_field_with_several_forms_the_one_that_was_meant_is_complained_abou
     assert said.count("; ") == message.count("; "), "and no other"
 
 
+@pytest.mark.parametrize("pad", ["auto", False, {"ids": 1, "mask": False, "x": 0.5, "words": "."}])
+def test_what_is_filled_in_travels_to_the_replicas_as_it_was_written(pad):
+    config = parse(ModelConfig, {"batching": {"pad": pad}}, "config.yaml")
+    there = ModelConfig.model_validate_json(config.model_dump_json()).batching.pad
+    assert there == pad
+    if isinstance(pad, dict):
+        assert [type(value) for value in there.values()] == [type(value) for value in pad.values()]
+
+
+@pytest.mark.parametrize("pad", [True, "always", ["ids"], {"ids": None}])
+def test_what_cannot_be_filled_in_is_refused(pad):
+    with pytest.raises(ConfigError, match=r"batching\.pad"):
+        parse(ModelConfig, {"batching": {"pad": pad}}, "config.yaml")
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers(0, 3), inner, max_size=3),

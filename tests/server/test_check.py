@@ -6,6 +6,7 @@ import pytest
 from headrace.datatypes import Datatype
 from headrace.errors import BadRequest
 from headrace.models import ModelId, ModelMetadata, TensorSpec
+from headrace.padding import Mask, Padded, Padding
 from headrace.requests import RequestedOutput
 from server.check import RequestCheck
 
@@ -109,3 +110,50 @@ def test_outputs_that_are_not_there_or_twice_are_refused(names, sentence):
 
 def test_outputs_may_be_asked_for_in_any_order():
     check_of(A).check_outputs([RequestedOutput("z"), RequestedOutput("y")])
+
+
+IDS, MASK = TensorSpec("ids", Datatype.INT64, (-1, -1)), TensorSpec("mask", Datatype.BOOL, (-1, -1))
+FRAMES = TensorSpec("frames", Datatype.FP32, (-1, 80, -1))
+PADDING = Padding({"ids": Padded(1, 0), "mask": Padded(1, False)}, {}, Mask("mask", True))
+
+
+def padded_check(padding, *inputs):
+    return RequestCheck(ModelMetadata(ModelId("m", 1), "onnxruntime_onnx", inputs, OUTPUTS, True, padding))
+
+
+def test_requests_of_a_padded_model_differ_in_length_and_not_in_key():
+    check = padded_check(PADDING, IDS, MASK)
+    five, nine = (zeros(IDS, 2, length) | zeros(MASK, 2, length) for length in (5, 9))
+    assert check.check(five)[0] == 2
+    assert check.line(five) == (5, (("ids", ()), ("mask", ())))
+    assert check.line(nine) == (9, (("ids", ()), ("mask", ())))
+
+
+def test_what_is_not_padded_stays_in_the_key():
+    check = padded_check(Padding({"frames": Padded(2, 0.0)}, {}), FRAMES, FREE, OPTIONAL)
+    given = zeros(FRAMES, 1, 80, 7) | zeros(FREE, 1, 4, 3)
+    assert check.line(given) == (7, (("f", (4, 3)), ("frames", (80,))))
+    assert check.line(given | zeros(OPTIONAL, 1, 1))[1] != check.line(given)[1]
+
+
+@pytest.mark.parametrize("given", [zeros(IDS, 1, 5) | zeros(MASK, 1, 1), zeros(IDS, 1, 0) | zeros(MASK, 1, 0)])
+def test_requests_without_a_common_length_share_batches_with_their_like_only(given):
+    check = padded_check(PADDING, IDS, MASK)
+    assert check.line(given) == (0, (("ids", given["ids"].shape[1:]), ("mask", given["mask"].shape[1:])))
+
+
+def test_a_mask_that_is_not_sent_is_put_in_and_says_that_all_is_real():
+    given = zeros(IDS, 2, 3)
+    padded_check(PADDING, IDS, MASK).check(given)
+    assert given["mask"].dtype == bool
+    assert given["mask"].tolist() == [[True] * 3] * 2
+
+
+def test_a_mask_alone_is_not_enough():
+    with pytest.raises(BadRequest, match="needs input 'ids', which the request lacks"):
+        padded_check(PADDING, IDS, MASK).check(zeros(MASK, 1, 3))
+
+
+def test_without_padding_nothing_is_put_in():
+    with pytest.raises(BadRequest, match="needs input 'mask', which the request lacks"):
+        padded_check(None, IDS, MASK).check(zeros(IDS, 1, 3))
