@@ -18,7 +18,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
-RECENT_S = 1.0
+RECENT_S = 0.25
 """How long another model counts as present after its last batch."""
 MODEST = 0.8
 """Share of the best rate that is enough for a batch while others are present: they wait for it."""
@@ -49,9 +49,9 @@ class Turns:
         self.refused: dict[Turn, None] = {}
         self.virtual = 0.0
         """What the furthest behind of those that contended had when a batch last started."""
-        self.last: Turn | None = None
-        self.changed = -inf
-        """When another model than before last started a batch."""
+        self._last: Turn | None = None
+        """Who last started a batch, when, and when the last of others had been."""
+        self._last_at = self._other_at = -inf
         self.alone: Turn | None = None
         """Who had the device for himself for so long that he need not ask: until another one wants it."""
         self._running = 0
@@ -78,6 +78,16 @@ class Turns:
         self._since = now
         self._running += by
         return self._served_s
+
+    def note(self, turn: Turn, now: float) -> None:
+        """A batch of this model starts."""
+        if self._last is not turn:
+            self._last, self._other_at = turn, self._last_at
+        self._last_at = now
+
+    def others_at(self, turn: Turn) -> float:
+        """When another model than this one last started a batch."""
+        return self._other_at if self._last is turn else self._last_at
 
     def news(self) -> None:
         """Those who were refused may ask again."""
@@ -172,7 +182,7 @@ class Turn:
             self.want()
         if len(turns.contending) == 1:
             turns.virtual = max(turns.virtual, self.virtual)
-            if turns.last is self and now - turns.changed > RECENT_S:
+            if now - turns.others_at(self) > RECENT_S:
                 turns.alone, self.together = self, False
         else:
             turns.virtual = max(turns.virtual, min([each.virtual for each in turns.contending]))
@@ -183,8 +193,7 @@ class Turn:
         self.wants = False
         self.running += 1
         self.ends_by = max(self.ends_by, now + PATIENCE * expected_s)
-        if turns.last is not self:
-            turns.last, turns.changed = self, now
+        turns.note(self, now)
         self._claims[batch] = Claim(expected_s, turns.run(now, +1))
         if turns.refused:
             turns.news()
@@ -216,7 +225,7 @@ class Turn:
 
     def most_rows(self, now: float, limit: int) -> int:
         """Rows of a batch now, of at most `limit`: fewer where others are about, if that costs little of its rate."""
-        if self._expected is None or now - self._turns.changed > RECENT_S:
+        if self._expected is None or now - self._turns.others_at(self) > RECENT_S:
             return limit
         if now > self._fair_until:
             self._fair_rows, self._fair_until = modest_rows(self._expected, limit), now + RECENT_S
