@@ -82,7 +82,7 @@ class Batcher:
         self._slots: list[asyncio.Task[None]] = []
         self._alarm = Alarm(self._wake)
         self._turn = turn or Turns().join()
-        self._turn.look = self._turn_came
+        self._turn.look = self._wake
         self._in_flight = InFlight()
         self._full_house = False
         """As many batches are in flight as should be: nobody needs to look until one of them ends."""
@@ -125,7 +125,7 @@ class Batcher:
         self._counters.cells[cell.QUEUE_ROWS] = queue.rows
         if self.controller.listens:
             self.controller.arrived(entry.arrived, entry.rows, entry.client)
-        if self._sleepers and (not self._full_house or entry.rank < entry.arrived):
+        if self._sleepers and not self._full_house:
             self._wake()
 
     def cancel(self, entry: Entry) -> None:
@@ -159,12 +159,10 @@ class Batcher:
     def _expire(self, entry: Entry, timeout_s: float) -> None:
         self._counters.cells[cell.EXPIRED] += 1
         self.cancel(entry)
-        entry.deliver(
-            DeadlineExceeded(f"the request's timeout of {timeout_s * 1e3:g} ms passed before it could be answered")
-        )
+        said = f"the request's timeout of {timeout_s * 1e3:g} ms passed before it could be answered"
+        entry.deliver(DeadlineExceeded(said))
 
     # -- the loop ---------------------------------------------------------------------------------------------------
-
     async def _pull(self) -> None:
         while True:
             await self._run(await self._next_batch())  # kept in no variable: an idle slot holds no tensor
@@ -191,7 +189,7 @@ class Batcher:
     async def _sleep(self, now: float, again: float) -> None:
         if again < inf:
             self._alarm.set(now, again)
-        self._full_house = again == inf and self._queue.rows > 0
+        self._full_house = again == inf and self._queue.rows > 0 and not self._turn.wants
         sleeper = asyncio.get_running_loop().create_future()
         self._sleepers.append(sleeper)
         await sleeper
@@ -207,15 +205,9 @@ class Batcher:
             return self._deadlines.hurry(now, key, waiting.rows, verdict)
         return verdict
 
-    def _turn_came(self) -> None:
-        self._full_house = False
-        self._wake()
-
     def _close_batch(self, now: float, key: Hashable, waiting: int, verdict: Dispatch) -> list[Entry]:
         """The next batch; none if all who wait have left, as they would have been late."""
-        rows, most = verdict.rows, self._recovery.max_batch_rows
-        if self._turn.together:
-            most = self._turn.most_rows(now, most)
+        rows, most = verdict.rows, self._turn.most_rows(now, self._recovery.max_batch_rows)
         if self._deadlines.outlook is not None:
             rows, late = self._deadlines.form(now, key, waiting, verdict, most)
             for entry in late:

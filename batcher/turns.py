@@ -18,7 +18,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
-RECENT_S = 0.25
+RECENT_S = 0.1
 """How long another model counts as present after its last batch."""
 MODEST = 0.8
 """Share of the best rate that is enough for a batch while others are present: they wait for it."""
