@@ -54,6 +54,19 @@ class Device:
     noise: Sequence[float] = (1.0,)
     drift: Callable[[float], float] | None = None
 
+    @classmethod
+    def of_table(cls, table: Sequence[float], slowdown: Sequence[float], noise: Sequence[float]) -> Device:
+        """With `table[rows]` seconds; a request of more rows is cut: full batches and a rest, one after the other."""
+        top = len(table) - 1
+
+        def seconds(rows: int) -> float:
+            if rows <= top:
+                return table[rows]
+            full, rest = divmod(rows, top)
+            return full * table[top] + (table[rest] if rest else 0.0)
+
+        return cls(seconds, slowdown, noise)
+
 
 @dataclass(slots=True)
 class Outcome:

@@ -93,7 +93,7 @@ class Twin:
         self.requests = 0 if known < FEWEST else min(known, max(REQUESTS, CYCLES * load.clients))
         if load.clients and not load.opens and known >= FEWEST:
             self.requests = max(self.requests, CYCLES * load.clients)
-        self._device = Device(picture.seconds.__getitem__, picture.slowdown, picture.noise)
+        self._device = Device.of_table(picture.seconds, picture.slowdown, picture.noise)
         self.best_rows = best_rows(picture.seconds)
         # Clients that begin together stay together under plans that would never have brought them together.
         load = replace(load, apart_s=picture.seconds[self.best_rows])
