@@ -56,6 +56,11 @@ class RowQueue:
         """Whether the front of this line, one of `groups()`, is part of a failed batch: it has waited already."""
         return self._lines[key].first.part is not None
 
+    def later_s(self, key: Hashable) -> float:
+        """By how much who is next in this line, one of `groups()`, counts as come later than it did."""
+        first = self._lines[key].first
+        return first.rank - first.arrived
+
     def abandon(self, entry: Entry) -> None:
         """Forget a waiting entry that has just become done: its rows count no longer, its tensors are free."""
         entry.waiting = False
