@@ -87,6 +87,10 @@ class RowQueue:
             found.sort(key=lambda pair: lines[pair[0]].first.rank)
         return found
 
+    def rows_before(self, rank: float) -> int:
+        """Rows that run before one of this rank that comes now. For urgent ones: others come after all who wait."""
+        return sum([line.rows_before(rank) for line in self._lines.values()])
+
     def front(self, key: Hashable) -> Iterator[Entry]:
         """The live entries of a line in the order in which they run; none if there is no such line."""
         line = self._lines.get(key)
