@@ -184,8 +184,11 @@ class Batcher:
         if self._queue.runs_again(key):
             return Dispatch(most, "at_once")
         verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._in_flight.count)
-        if waiting.rows >= most and isinstance(verdict, WaitUntil) and verdict.time < inf:
-            return Dispatch(most, "full")  # the memory allows no more
+        if isinstance(verdict, WaitUntil) and verdict.time < inf:
+            if waiting.rows >= most:
+                return Dispatch(most, "full")  # the memory allows no more
+            if self._lengths is not None and self._lengths.leaves_some:
+                return Dispatch(most, "at_once")  # whoever comes finds company among those who are left
         return verdict
 
     def _close_batch(self, key: Hashable, verdict: Dispatch) -> list[Entry]:

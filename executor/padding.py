@@ -104,6 +104,10 @@ def _declared_axes(model: ModelId, signature: Signature, declared: Mapping[str, 
         if spec is None:
             known = ", ".join(map(repr, specs))
             raise LoadFailed(f"model {model}: batching.pad names input {name!r}, the model's inputs are {known}")
+        if spec.optional:
+            raise LoadFailed(
+                f"model {model}: batching.pad names input {name!r}, which may be left out: it is not padded"
+            )
         inner = _free_axes(spec)
         if len(inner) != 1:
             raise LoadFailed(

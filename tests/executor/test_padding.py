@@ -109,6 +109,7 @@ def test_one_of_two_lengths_may_be_declared(runner):
         (length_models.attention(), {"attention_mask": 0, "ids": 50}, "a padded batch fails where each row alone does"),
         (length_models.attention(), {"ids": 0}, "it cannot be padded, as batching.pad demands"),
         (length_models.mean(), {"idz": 0}, "batching.pad names input 'idz', the model's inputs are 'ids'"),
+        (onnx_models.two_inputs_with_default(), {"offset": 0}, "input 'offset', which may be left out"),
         (length_models.mean(), {"ids": "no"}, "batching.pad fills input 'ids', INT64, with 'no'"),
         (onnx_models.mlp(), {"x": 0}, r"input 'x', which has 0 free axes besides the first: its shape is \[-1, 64\]"),
         (onnx_models.convolution(), {"image": 0}, "input 'image', which has 2 free axes besides the first"),
