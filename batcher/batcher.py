@@ -167,8 +167,9 @@ class Batcher:
         while True:
             again = inf
             now = self._clock()
-            for key, waiting in self._queue.groups():
-                verdict = self._decide(now, key, waiting)
+            groups = self._queue.groups()
+            for key, waiting in groups:
+                verdict = self._decide(now, key, waiting, len(groups))
                 if isinstance(verdict, Dispatch):
                     return self._close_batch(key, verdict)
                 again = min(again, verdict.time)
@@ -179,7 +180,7 @@ class Batcher:
             self._sleepers.append(sleeper)
             await sleeper
 
-    def _decide(self, now: float, key: Hashable, waiting: Waiting) -> Dispatch | WaitUntil:
+    def _decide(self, now: float, key: Hashable, waiting: Waiting, lines: int) -> Dispatch | WaitUntil:
         most = self._recovery.max_batch_rows
         if self._queue.runs_again(key):
             return Dispatch(most, "at_once")
@@ -187,7 +188,7 @@ class Batcher:
         if isinstance(verdict, WaitUntil) and verdict.time < inf:
             if waiting.rows >= most:
                 return Dispatch(most, "full")  # the memory allows no more
-            if self._lengths is not None and self._lengths.leaves_some:
+            if lines > 1 or (self._lengths is not None and self._lengths.leaves_some):
                 return Dispatch(most, "at_once")  # whoever comes finds company among those who are left
         return verdict
 
