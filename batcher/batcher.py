@@ -24,6 +24,7 @@ from batcher.alarm import Alarm
 from batcher.assemble import concat, split
 from batcher.controller import Controller
 from batcher.cut import Rejoin
+from batcher.deadlines import Deadlines
 from batcher.decide import Dispatch, Waiting, WaitUntil
 from batcher.describe import describe
 from batcher.entry import Entry, Outcome
@@ -33,11 +34,14 @@ from batcher.queue import RowQueue
 from batcher.recovery import Recovery
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
-from headrace.errors import BadRequest, DeadlineExceeded, ExecutorFailed, QueueFull, ServingError
+from headrace.errors import DeadlineExceeded, ExecutorFailed
 from headrace.executor import Executor
 from headrace.models import ModelId
 
 logger = logging.getLogger("headrace.batcher")
+
+
+NO_LIMIT = 1 << 62
 
 
 class Batcher:
@@ -56,6 +60,7 @@ class Batcher:
         max_queue_rows: int,
         counters: ModelCounters,
         *,
+        max_queue_bytes: int = NO_LIMIT,
         batched: bool = True,
         lengths: Lengths | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -65,12 +70,14 @@ class Batcher:
         self._executor = executor
         self.controller = controller
         self._max_queue_rows = max_queue_rows
+        self._max_queue_bytes = max_queue_bytes
         self._counters = counters
         self._batched = batched
         self._lengths = lengths
         self._clock = clock
         self.accounts = Accounts()
         self._queue = RowQueue()
+        self._deadlines = Deadlines(model, controller, self._queue, counters)
         self._recovery = Recovery(model, self._queue, max_batch_rows, self._cut)
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
@@ -95,11 +102,17 @@ class Batcher:
     def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
         """Queue an entry; its outcome is delivered later, never before this returns.
 
-        `timeout_s` 0 means none. Raises QueueFull, or BadRequest if it could never fit the queue.
+        `timeout_s` 0 means none. Raises QueueFull, WouldBeLate, or BadRequest if it could never fit the queue.
         """
         queue = self._queue
-        if queue.rows + entry.rows > self._max_queue_rows:
-            raise self._full(entry.rows)
+        size = 0
+        for array in entry.inputs.values():
+            size += array.nbytes
+        entry.bytes = size
+        if queue.rows + entry.rows > self._max_queue_rows or queue.bytes + size > self._max_queue_bytes:
+            raise self._deadlines.no_room(entry, self._max_queue_rows, self._max_queue_bytes)
+        if timeout_s:
+            self._deadlines.admit(entry, timeout_s, self._recovery.max_batch_rows)
         if entry.rows <= self.controller.cut_rows and entry.rows <= self._recovery.max_batch_rows:
             queue.append(entry)
         else:
@@ -128,7 +141,9 @@ class Batcher:
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
-        found = describe(self.controller, self._clock(), self._queue, self._in_flight.count, recording=recording)
+        now = self._clock()
+        found = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
+        found |= self._deadlines.describe(now)
         return found if self._lengths is None else found | {"lengths": self._lengths.describe()}
 
     def _leave(self, entry: Entry) -> None:
@@ -140,19 +155,10 @@ class Batcher:
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
 
     def _expire(self, entry: Entry, timeout_s: float) -> None:
+        self._counters.cells[cell.EXPIRED] += 1
         self.cancel(entry)
         entry.deliver(
             DeadlineExceeded(f"the request's timeout of {timeout_s * 1e3:g} ms passed before it could be answered")
-        )
-
-    def _full(self, rows: int) -> ServingError:
-        if rows > self._max_queue_rows:
-            return BadRequest(
-                f"model {self._model.name!r} queues at most {self._max_queue_rows} rows, the request has {rows}"
-            )
-        return QueueFull(
-            f"model {self._model.name!r} is overloaded: {self._queue.rows} rows wait and at most"
-            f" {self._max_queue_rows} may (max_queue_rows)"
         )
 
     # -- the loop ---------------------------------------------------------------------------------------------------
@@ -167,20 +173,25 @@ class Batcher:
         while True:
             again = inf
             now = self._clock()
-            groups = self._queue.groups()
-            for key, waiting in groups:
-                verdict = self._decide(now, key, waiting, len(groups))
+            for key, waiting in self._queue.groups():
+                verdict = self._decide(now, key, waiting)
                 if isinstance(verdict, Dispatch):
-                    return self._close_batch(key, verdict)
+                    if batch := self._close_batch(now, key, waiting.rows, verdict):
+                        return batch
+                    break  # they have all left
                 again = min(again, verdict.time)
-            if again < inf:
-                self._alarm.set(now, again)
-            self._full_house = again == inf and self._queue.rows > 0
-            sleeper = asyncio.get_running_loop().create_future()
-            self._sleepers.append(sleeper)
-            await sleeper
+            else:
+                await self._sleep(now, again)
 
-    def _decide(self, now: float, key: Hashable, waiting: Waiting, lines: int) -> Dispatch | WaitUntil:
+    async def _sleep(self, now: float, again: float) -> None:
+        if again < inf:
+            self._alarm.set(now, again)
+        self._full_house = again == inf and self._queue.rows > 0
+        sleeper = asyncio.get_running_loop().create_future()
+        self._sleepers.append(sleeper)
+        await sleeper
+
+    def _decide(self, now: float, key: Hashable, waiting: Waiting) -> Dispatch | WaitUntil:
         most = self._recovery.max_batch_rows
         if self._queue.runs_again(key):
             return Dispatch(most, "at_once")
@@ -188,13 +199,24 @@ class Batcher:
         if isinstance(verdict, WaitUntil) and verdict.time < inf:
             if waiting.rows >= most:
                 return Dispatch(most, "full")  # the memory allows no more
-            if lines > 1 or (self._lengths is not None and self._lengths.leaves_some):
+            if self._lengths is not None and self._lengths.leaves_some:
                 return Dispatch(most, "at_once")  # whoever comes finds company among those who are left
+            if self._deadlines.outlook is not None:
+                return self._deadlines.hurry(now, key, waiting.rows, verdict)
         return verdict
 
-    def _close_batch(self, key: Hashable, verdict: Dispatch) -> list[Entry]:
-        choose = self._lengths.choose if self._lengths is not None else None
-        batch = self._queue.take(key, min(verdict.rows, self._recovery.max_batch_rows), choose)
+    def _close_batch(self, now: float, key: Hashable, waiting: int, verdict: Dispatch) -> list[Entry]:
+        """The next batch; none if all who wait have left, as they would have been late."""
+        rows, most = verdict.rows, self._recovery.max_batch_rows
+        if self._deadlines.outlook is not None:
+            rows, late = self._deadlines.form(now, key, waiting, verdict, most)
+            for entry in late:
+                self._leave(entry)
+                if not entry.done:  # one of its pieces has been late before it
+                    self._deliver([entry], [self._deadlines.too_late(entry, now)])
+            if late and next(self._queue.front(key), None) is None:
+                return []
+        batch = self._queue.take(key, min(rows, most), self._lengths and self._lengths.choose)
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
         self._counters.cells[REASON_AT[verdict.reason]] += 1
         if self.accounts.entries:
@@ -217,6 +239,8 @@ class Batcher:
         busy_s = self._in_flight.change(taken, +1)
         rows = [entry.rows for entry in batch]
         self.controller.started(taken, sum(rows), self._in_flight.count)
+        if self._deadlines.outlook is not None:
+            self._deadlines.outlook.began(id(batch), taken, sum(rows))
         failure: BaseException | None = None
         try:
             lengths = self._lengths
@@ -260,6 +284,8 @@ class Batcher:
         busy_s = self._in_flight.change(now, -1) - busy_s
         beside = busy_s / (now - taken) if now > taken else 1.0
         self._full_house = False
+        if self._deadlines.outlook is not None:
+            self._deadlines.outlook.ended(id(batch), now, worked=worked)
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
         seconds = now - taken if worked else 0.0
         if seconds and self._lengths is not None:

@@ -20,6 +20,8 @@ class Piece(Entry):
         inputs = {name: array[start : start + rows] for name, array in entry.inputs.items()}
         super().__init__(inputs, rows, entry.key, entry.arrived)
         self.rank = entry.rank
+        self.due = entry.due
+        self.bytes = sum([array.nbytes for array in inputs.values()])
         self.length = entry.length
         self._whole = whole
         self._index = index

@@ -12,9 +12,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Reason: TypeAlias = Literal["at_once", "full", "enough", "nobody_expected", "gave_up", "delay_limit"]
+Reason: TypeAlias = Literal["at_once", "full", "enough", "nobody_expected", "gave_up", "delay_limit", "deadline"]
 """Why a batch was closed: nobody is ever waited for; it has the most rows that are worth it; it has enough rows; none
-of the clients that were expected is still away; some stayed away for too long; `max_queue_delay_ms`."""
+of the clients that were expected is still away; some stayed away for too long; `max_queue_delay_ms`; its first
+request would have been late."""
 
 
 class Waiting(msgspec.Struct):

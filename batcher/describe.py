@@ -35,7 +35,7 @@ FORECAST_REQUESTS = 1000
 
 def describe(controller: Controller, now: float, queue: RowQueue, running: int, *, recording: bool = False) -> Document:
     """Without forecasts. With `recording`: the recent requests one by one, for whoever wants to run them again."""
-    document: Document = {"now": {"batches_in_flight": running, "queue_rows": queue.rows}}
+    document: Document = {"now": {"batches_in_flight": running, "queue_rows": queue.rows, "queue_bytes": queue.bytes}}
     if isinstance(controller, Adaptive):
         return document | _adaptive(controller, now, queue, running, recording)
     if isinstance(controller, Timer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from math import inf
 from typing import TypeAlias
 
 from headrace.errors import ServingError
@@ -32,23 +33,15 @@ class Entry:
     whoever finds it set leaves the entry alone. `pieces` are the entries that are queued in its stead if it has too
     many rows for one batch. `part` says with whom it runs again after a batch of its failed: with entries of the
     same part only. Among entries with one key the lowest `rank` runs first; it is the time of arrival, later by what
-    the priority puts it off. `length` is that of its padded inputs; 0 if it is not to be padded.
+    the priority puts it off. After `due`, on the same clock, its answer is of no use; infinite without a deadline.
+    `bytes` are those of its tensors, as the queue counts them while it waits. `length` is that of its padded inputs; 0
+    if it is not to be padded.
     """
 
     __slots__ = (
-        "arrived",
-        "client",
-        "done",
-        "inputs",
-        "key",
-        "length",
-        "part",
-        "pieces",
-        "rank",
-        "rows",
-        "timer",
-        "waiting",
-    )
+        "arrived", "bytes", "client", "done", "due", "inputs", "key", "length", "part", "pieces", "rank", "rows",
+        "timer", "waiting",
+    )  # fmt: skip
 
     def __init__(self, inputs: Mapping[str, Array], rows: int, key: Hashable, arrived: float, client: int = 0) -> None:
         self.inputs = inputs
@@ -56,6 +49,8 @@ class Entry:
         self.key = key
         self.arrived = self.rank = arrived
         self.client = client
+        self.due = inf
+        self.bytes = 0
         self.length = 0
         self.waiting = False
         self.done = False

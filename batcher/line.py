@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -41,6 +41,10 @@ class Line:
     def first(self) -> Entry:
         """Whose turn it is. There is one."""
         return self._again[0] if self._again else self._entries[0]
+
+    def live(self) -> Iterator[Entry]:
+        """Those who are not done, in their order."""
+        return (entry for entries in (self._again, self._entries) for entry in entries if not entry.done)
 
     def join(self, entry: Entry) -> None:
         """In front of all with a higher rank."""

@@ -1,15 +1,15 @@
 """The queue of one model: a line for each kind of entries that may share a batch.
 
-Receives entries from `Batcher.submit`, hands closed batches to its slots. Invariants: 1. `rows` is the sum over the
-entries that are not done. 2. A batch holds entries of one line, in its order, and no more rows than asked for. 3. The
-line whose first entry has the lowest rank is asked first, so that no shape starves another; what runs again has its
-turn after all that wait. Done entries (cancelled, expired) leave when a batch is formed, or when there are many:
+Receives entries from `Batcher.submit`, hands closed batches to its slots. Invariants: 1. `rows` and `bytes` are sums
+over the entries that are not done. 2. A batch holds entries of one line, in its order, and no more rows than asked for.
+3. The line whose first entry has the lowest rank is asked first, so that no shape starves another; what runs again has
+its turn after all that wait. Done entries (cancelled, expired) leave when a batch is formed, or when there are many:
 clients that give up and try again must not fill the memory while no slot comes free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 from batcher.decide import Waiting
 from batcher.entry import Entry
@@ -23,6 +23,8 @@ class RowQueue:
 
     def __init__(self) -> None:
         self.rows = 0
+        self.bytes = 0
+        """Of tensors."""
         self._lines: dict[Hashable, Line] = {}
         self._done = 0
         self._last = 0.0
@@ -36,6 +38,7 @@ class RowQueue:
         line.join(entry)
         entry.waiting = True
         self.rows += entry.rows
+        self.bytes += entry.bytes
         self._last = max(self._last, entry.rank)
 
     def put_back(self, entries: Sequence[Entry]) -> None:
@@ -46,6 +49,7 @@ class RowQueue:
         for entry in entries:
             entry.waiting = True
             entry.rank = self._last
+            self.bytes += entry.bytes
         self.rows += line.rows - before
 
     def runs_again(self, key: Hashable) -> bool:
@@ -57,6 +61,7 @@ class RowQueue:
         entry.waiting = False
         self._lines[entry.key].rows -= entry.rows
         self.rows -= entry.rows
+        self.bytes -= entry.bytes
         entry.inputs = {}
         self._done += 1
         if self._done > _MOST_DONE:
@@ -77,6 +82,11 @@ class RowQueue:
             found.sort(key=lambda pair: lines[pair[0]].first.rank)
         return found
 
+    def front(self, key: Hashable) -> Iterator[Entry]:
+        """The live entries of a line in the order in which they run; none if there is no such line."""
+        line = self._lines.get(key)
+        return line.live() if line is not None else iter(())
+
     def take(self, key: Hashable, max_rows: int, choose: Choose | None = None) -> list[Entry]:
         """Close a batch: the first entries of the line that fit into `max_rows` together; at least one.
 
@@ -86,6 +96,7 @@ class RowQueue:
         before = line.rows
         batch, done = line.take(max_rows, choose)
         self.rows -= before - line.rows
+        self.bytes -= sum([entry.bytes for entry in batch])
         self._done -= done
         if line:
             self._lines[key] = line  # behind those of the same rank

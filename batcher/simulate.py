@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from batcher.controller import Controller
 from batcher.decide import WaitUntil
+from batcher.outlook import Outlook
 
 BREATH = 7
 
@@ -36,6 +37,8 @@ class Load:
     thinks: Sequence[float] = (0.0,)
     rows: Sequence[int] = (1,)
     apart_s: float = 0.0
+    timeouts: Sequence[float] = ()
+    """Of the n-th request, cyclic, in seconds; empty: none has one."""
 
 
 @dataclass(slots=True)
@@ -62,15 +65,30 @@ class Outcome:
     """Rows of each batch."""
     device_s: float = 0.0
     """Seconds of the batches, each as if alone."""
+    dues: list[float] = field(default_factory=list)
+    """Of those that were answered; infinite without a deadline."""
+    refused: list[float] = field(default_factory=list)
+    """Arrivals of those that were not let in."""
+    left: list[float] = field(default_factory=list)
+    """Arrivals of those that were, and left as they would have been late."""
 
 
 def simulate(
-    load: Load, device: Device, controller: Controller, requests: int, breathe: Callable[[], None] | None = None
+    load: Load,
+    device: Device,
+    controller: Controller,
+    requests: int,
+    breathe: Callable[[], None] | None = None,
+    outlook: Outlook | None = None,
 ) -> Outcome:
-    """Run until `requests` are answered or none is left. `breathe` is called every few batches."""
-    line, service = _Line(load, controller), _Service(device, controller)
+    """Run until `requests` are answered or none is left. `breathe` is called every few batches.
+
+    `outlook` refuses those who would be late; without it nobody is refused, and nobody leaves.
+    """
     outcome = Outcome()
-    arrived, finished, batches = outcome.arrived, outcome.finished, outcome.batches
+    service = _Service(device, controller, outlook)
+    line = _Line(load, controller) if outlook is None else _Door(load, controller, outlook, outcome)
+    arrived, finished, dues, batches = outcome.arrived, outcome.finished, outcome.dues, outcome.batches
     queue, running = line.queue, service.running
     now, timer = 0.0, inf
     while len(finished) < requests:
@@ -83,7 +101,8 @@ def simulate(
         now, timer = then, inf
         if service.next_end <= now:
             for batch in service.ended(now):
-                arrived += [came for came, _, _ in batch]
+                arrived += [came for came, _, _, _ in batch]
+                dues += [due for _, _, _, due in batch]
                 finished += [now] * len(batch)
                 if load.clients:
                     line.come_back(now, batch)
@@ -94,16 +113,18 @@ def simulate(
             if isinstance(verdict, WaitUntil):
                 timer = verdict.time
                 break
-            batch = line.take(verdict.rows)
-            batches.append(sum([rows for _, rows, _ in batch]))
+            batch = line.take(now, verdict.rows)
+            if not batch:
+                continue
+            batches.append(sum([rows for _, rows, _, _ in batch]))
             outcome.device_s += service.start(now, batches[-1], batch)
             if breathe is not None and not len(batches) & BREATH:
                 breathe()
     return outcome
 
 
-_Request: TypeAlias = tuple[float, int, int]
-"""When it arrived, its rows, its client."""
+_Request: TypeAlias = tuple[float, int, int, float]
+"""When it arrived, its rows, its client, its deadline."""
 
 
 class _Line:
@@ -117,6 +138,7 @@ class _Line:
         self._next_open = next(self._opens, inf)
         self._thinks = cycle(load.thinks)
         self._sizes = cycle(load.rows)
+        self._timeouts = cycle(load.timeouts or (inf,))
         step = load.apart_s / max(1, load.clients)
         self._returns = [(client * step + next(self._thinks), client) for client in range(1, load.clients + 1)]
         heapify(self._returns)
@@ -138,18 +160,18 @@ class _Line:
 
     def _enter(self, now: float, client: int) -> None:
         rows = next(self._sizes)
-        self.queue.append((now, rows, client))
+        self.queue.append((now, rows, client, now + next(self._timeouts)))
         self.rows += rows
         self._controller.arrived(now, rows, client)
 
     def come_back(self, now: float, batch: Iterable[_Request]) -> None:
         """The clients that were answered just now will be here again."""
-        for _, _, client in batch:
+        for _, _, client, _ in batch:
             if client:
                 heappush(self._returns, (now + next(self._thinks), client))
         self._find_next()
 
-    def take(self, most_rows: int) -> list[_Request]:
+    def take(self, now: float, most_rows: int) -> list[_Request]:
         """The oldest that fit, at least one."""
         queue = self.queue
         batch = [queue.popleft()]
@@ -161,14 +183,43 @@ class _Line:
         return batch
 
 
+class _Door(_Line):
+    """A line that lets in only those who will be in time."""
+
+    def __init__(self, load: Load, controller: Controller, outlook: Outlook, outcome: Outcome) -> None:
+        super().__init__(load, controller)
+        self._outlook = outlook
+        self._outcome = outcome
+
+    def _enter(self, now: float, client: int) -> None:
+        due = now + next(self._timeouts)
+        rows = next(self._sizes)
+        if self._outlook.late_by(now, self.rows, rows, due) > 0:
+            self._outcome.refused.append(now)
+            return
+        self.queue.append((now, rows, client, due))
+        self.rows += rows
+        self._controller.arrived(now, rows, client)
+
+    def take(self, now: float, most_rows: int) -> list[_Request]:
+        front = ((due, rows) for _, rows, _, due in self.queue)
+        most_rows, leave = self._outlook.form(now, most_rows, self.rows, front)
+        for _ in range(leave):
+            came, rows, _, _ = self.queue.popleft()
+            self.rows -= rows
+            self._outcome.left.append(came)
+        return super().take(now, most_rows) if self.queue else []
+
+
 class _Service:
     """The device. Its own time runs slower the more batches are in flight: a batch ends when its seconds are over."""
 
-    def __init__(self, device: Device, controller: Controller) -> None:
+    def __init__(self, device: Device, controller: Controller, outlook: Outlook | None = None) -> None:
         self.running: list[tuple[float, int, int, float, float, list[_Request]]] = []
         """A heap of (end in the device's time, number, rows, start, busy then, batch)."""
         self._device = device
         self._controller = controller
+        self._outlook = outlook
         self._noise = cycle(device.noise)
         self._time = 0.0
         self._busy = 0.0
@@ -191,9 +242,11 @@ class _Service:
     def ended(self, now: float) -> Iterator[list[_Request]]:
         """The batches that are through, taken off."""
         while self.running and self.running[0][0] <= self._time:
-            _, _, rows, start, busy, batch = heappop(self.running)
+            _, number, rows, start, busy, batch = heappop(self.running)
             beside = (self._busy - busy) / (now - start) if now > start else 1.0
-            self._controller.finished(now, rows, now - start, beside, [client for _, _, client in batch if client])
+            self._controller.finished(now, rows, now - start, beside, [client for _, _, client, _ in batch if client])
+            if self._outlook is not None:
+                self._outlook.ended(number, now)
             yield batch
         self._find_next(now)
 
@@ -205,5 +258,7 @@ class _Service:
         self._number += 1
         heappush(self.running, (self._time + seconds, self._number, rows, now, self._busy, batch))
         self._controller.started(now, rows, len(self.running))
+        if self._outlook is not None:
+            self._outlook.began(self._number, now, rows)
         self._find_next(now)
         return seconds

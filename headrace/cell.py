@@ -23,10 +23,16 @@ IN_FLIGHT = 12
 REASONS = 13
 """The first of `len(REASON_NAMES)` cells."""
 
-REASON_NAMES = ("at_once", "full", "enough", "nobody_expected", "gave_up", "delay_limit")
+REASON_NAMES = ("at_once", "full", "enough", "nobody_expected", "gave_up", "delay_limit", "deadline")
 """Why batches were closed; see `batcher.decide.Reason`."""
 
-COUNT = REASONS + len(REASON_NAMES)
+SHED = REASONS + len(REASON_NAMES)
+LEFT_LATE = SHED + 1
+EXPIRED = SHED + 2
+"""Requests with a deadline that had no run: refused on arrival, gone before a batch was formed, still there when it
+passed."""
+
+COUNT = EXPIRED + 1
 
 GAUGES = (QUEUE_ROWS, IN_FLIGHT)
 """Cells that say what is now rather than what has been: they restart at zero with their process."""

@@ -8,12 +8,17 @@ convert to seconds once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from headrace.repositories import Url, repository
 from headrace.traffic import Traffic, VersionLabels, check_traffic
+
+
+def _number(value: Any) -> Any:
+    """Flags and variables are text."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
 class _Frozen(BaseModel):
@@ -56,6 +61,15 @@ class BatchingLimits(_Frozen):
         " (adaptive), not at all (timer).",
     )
     max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; past it requests are refused at once.")
+    max_queue_bytes: int = Field(
+        256 << 20, ge=1, description="Bytes of tensors that may wait; past it requests are refused at once."
+    )
+    default_timeout_ms: float | None = Field(
+        None,
+        gt=0,
+        le=3_600_000,
+        description="Timeout of requests that bring none. A request that would be late (adaptive), or is, is refused.",
+    )
 
     @field_validator("slo_ms")
     @classmethod
@@ -201,6 +215,11 @@ class ServerConfig(_Frozen):
     )
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    refuse_status: Annotated[Literal[503, 429], BeforeValidator(_number)] = Field(
+        503,
+        description="HTTP status of requests that are refused for want of time or room, with Retry-After: 503 Service"
+        " Unavailable, or 429 Too Many Requests where a proxy takes a 503 for a server that is down.",
+    )
     max_body_bytes: int = Field(64 << 20, ge=1024, description="Largest request, before and after decompression.")
     drain_grace_s: float = Field(30.0, ge=0, description="Longest wait for accepted requests after SIGTERM.")
     straggler_timeout_s: float = Field(

@@ -36,6 +36,8 @@ _SLUG_CELL = {slug: _FAILURES_AT + index for index, slug in enumerate(SLUGS)}
 
 REASON_AT = {reason: cell.REASONS + index for index, reason in enumerate(cell.REASON_NAMES)}
 """Why a batch was closed -> the cell that counts it."""
+LEFT_AT = {"shed": cell.SHED, "left_late": cell.LEFT_LATE, "expired": cell.EXPIRED}
+"""How a request with a deadline ended that was not run -> the cell that counts it."""
 
 
 def cells_needed(max_batch_rows: int) -> int:

@@ -6,7 +6,7 @@ Bugs are not ServingErrors: they are plain exceptions, logged with their traceba
 
     bytes -> decode -> InferRequest -> validate -> queue -> batch -> run -> encode -> bytes
        BadRequest, TooLarge,    ModelNotFound,  QueueFull,      ExecutorFailed, OutOfMemory
-       UnsupportedMedia         ModelNotReady   DeadlineExceeded, Cancelled
+       UnsupportedMedia         ModelNotReady   WouldBeLate, DeadlineExceeded, Cancelled
 """
 
 from __future__ import annotations
@@ -56,10 +56,26 @@ class ModelNotReady(ServingError):
     slug = "model_not_ready"
 
 
-class QueueFull(ServingError):
-    """The model's queue has reached `max_queue_rows`; the same request may succeed later."""
+class Overloaded(ServingError):
+    """There is more to do than can be done in time; the same request may succeed `retry_after_s` later."""
+
+    slug = "overloaded"
+
+    def __init__(self, sentence: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(Overloaded):
+    """The model's queue has reached `max_queue_rows` or `max_queue_bytes`."""
 
     slug = "queue_full"
+
+
+class WouldBeLate(Overloaded):
+    """The request's answer is not expected before its deadline, so it was not run."""
+
+    slug = "would_be_late"
 
 
 class DeadlineExceeded(ServingError):
@@ -121,6 +137,7 @@ SLUGS: tuple[str, ...] = tuple(
         LoadFailed,
         RepositoryError,
         OutOfMemory,
+        WouldBeLate,
     )
 )
 """Slugs that can end a request, in the order in which the counters keep them."""

@@ -8,6 +8,7 @@ connection has one request at a time, and one that was lost is replaced.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from batcher.alarm import Alarm
 from loadtest.connection import Answer, Answered, Sender
 from loadtest.rhythms import Times
 from loadtest.shot import Shots
-from loadtest.tally import Tally
+from loadtest.tally import Tally, Told
 
 SWEEP_S = 0.05
 """How often it is looked for requests that have run out of time, and for connections that are missing."""
@@ -54,10 +55,19 @@ class Course:
 
 
 class Attack:
-    """One run over so many connections, at most. `times` None: each sends again as soon as it has its answer."""
+    """One run over so many connections, at most. `times` None: each sends again as soon as it has its answer.
+
+    `told` hears of each window when it is over.
+    """
 
     def __init__(
-        self, opener: Opener, shots: Shots, course: Course, connections: int, times: Times | None = None
+        self,
+        opener: Opener,
+        shots: Shots,
+        course: Course,
+        connections: int,
+        times: Times | None = None,
+        told: Told | None = None,
     ) -> None:
         self._opener = opener
         self._connections = connections
@@ -71,7 +81,9 @@ class Attack:
         self._late: deque[float] = deque()
         """Times at which requests should have been sent that wait for a connection."""
         self._from = self._until = 0.0
-        self._rung: asyncio.Future[None]
+        self._rung: asyncio.Future[None] | None = None
+        self._stopped = asyncio.Event()
+        self._told = told
         self.tally = Tally(0.0, course.window_s)
 
     async def run(self, start: float = 0.0) -> Tally:
@@ -82,16 +94,16 @@ class Attack:
         await asyncio.sleep(max(0.0, start - monotonic()))
         self._from = max(start, monotonic()) + course.warm_up_s
         self._until = self._from + course.seconds
-        self.tally = Tally(self._from, course.window_s)
+        self.tally = Tally(self._from, course.window_s, self._told)
         sweeper = asyncio.create_task(self._sweep())
         try:
             if self._times is None:
                 for connection in list(self._all):
                     self._fire(connection, monotonic())
-                await asyncio.sleep(self._until - monotonic())
             else:
                 self._free = list(self._all)
                 await self._at_times(self._times)
+            await self._over()
             await self._finish()
         finally:
             sweeper.cancel()
@@ -99,7 +111,7 @@ class Attack:
                 connection.shot = -1
                 connection.abort("")
             await self._opener.close()
-        self.tally.close(monotonic())
+        self.tally.close(monotonic(), self._until)
         return self.tally
 
     async def _at_times(self, times: Times) -> None:
@@ -124,11 +136,20 @@ class Attack:
             if now - due > SPIN_S:  # behind: whoever has answered must be heard
                 await asyncio.sleep(0)
         alarm.close()
-        await asyncio.sleep(max(0.0, self._until - monotonic()))
 
     def _ring(self) -> None:
-        if not self._rung.done():
+        if self._rung is not None and not self._rung.done():
             self._rung.set_result(None)
+
+    def stop(self) -> None:
+        """Send no more; what is under way may still be answered."""
+        self._until = min(self._until, monotonic())
+        self._stopped.set()
+        self._ring()
+
+    async def _over(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), max(0.0, self._until - monotonic()))
 
     async def _finish(self) -> None:
         """Wait for what is under way: until its time is out, no longer."""
@@ -211,6 +232,7 @@ class Attack:
         while True:
             await asyncio.sleep(SWEEP_S)
             now = monotonic()
+            self.tally.passed(now)
             for connection in list(self._all):
                 if connection.shot >= 0 and now - connection.intended > self._course.timeout_s:
                     connection.abort(TIMED_OUT)

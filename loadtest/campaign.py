@@ -13,6 +13,7 @@ from loadtest.criteria import Criterion
 from loadtest.findings import Findings, findings
 from loadtest.highest import Highest
 from loadtest.load import Load, with_rate
+from loadtest.tally import Told as WindowTold
 from loadtest.workers import Job, run
 
 Told: TypeAlias = Callable[[Findings], None]
@@ -21,10 +22,10 @@ ENOUGH = 0.95
 """The knee of a sweep is the first load that reaches this share of the most answers per second."""
 
 
-def one(job: Job, workers: int) -> Findings:
-    """A single run."""
-    tally, cpu = run(job, workers)
-    return findings(tally, str(job.load), job.course.seconds, cpu, bound=job.load.is_open)
+def one(job: Job, workers: int, watch: WindowTold | None = None) -> Findings:
+    """A single run. `watch` hears of its windows as they pass."""
+    tally, cpu = run(job, workers, watch)
+    return findings(tally, str(job.load), cpu, bound=job.load.is_open)
 
 
 def sweep(job: Job, workers: int, loads: Iterable[Load], told: Told) -> list[Findings]:
@@ -40,6 +41,16 @@ def knee(found: Sequence[Findings]) -> Findings:
     """Where more load brings little more than more waiting."""
     most = max(each["per_s"] for each in found)
     return next(each for each in found if each["per_s"] >= ENOUGH * most)
+
+
+def versus(first: Job, second: Job, workers: int, rounds: int) -> tuple[list[Findings], list[Findings]]:
+    """Short runs of both in the order ABBA, so that what drifts meets both alike."""
+    found: tuple[list[Findings], list[Findings]] = ([], [])
+    for number in range(rounds):
+        order = ((0, first), (1, second))
+        for which, job in order if number % 2 == 0 else reversed(order):
+            found[which].append(one(job, workers))
+    return found
 
 
 class Unsound(Exception):

@@ -14,11 +14,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from loadtest import campaign, criteria, text
+from loadtest import campaign, comparison, criteria, text
 from loadtest.answers import Tolerance
 from loadtest.attack import Course
 from loadtest.findings import SCHEMA, Findings
 from loadtest.inputs import parse_shape
+from loadtest.live import Live
 from loadtest.load import MOST_CONNECTIONS, Load, Rhythm
 from loadtest.page import page
 from loadtest.shots import Wish, shots_for
@@ -31,7 +32,13 @@ FIRST_RATE = 50.0
 """Of the search for the highest."""
 RHYTHMS: tuple[Rhythm, ...] = ("poisson", "constant", "bursts")
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="The server: http://host:8000 or grpc://host:8001.")]
+Url = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="URL | compare A.json B.json",
+        help="The server: http://host:8000 or grpc://host:8001. Or two files that --out has written.",
+    ),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", metavar="NAME[/VERSION]", help="Models to ask; all, if none is named."),
@@ -54,6 +61,11 @@ CheckIt = Annotated[bool, typer.Option("--check", help="Answers to the same inpu
 Assert = Annotated[
     list[str] | None, typer.Option("--assert", metavar="CRITERIA", help="Exit with 1 if it does not hold: p99<20ms.")
 ]
+Versus = Annotated[
+    str,
+    typer.Option("--versus", metavar="URL", help="A second server, asked in turns: which is faster?"),
+]
+Rounds = Annotated[int, typer.Option("--rounds", min=4, help="Runs of each with --versus.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that send.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of inputs and times.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the findings as JSON.")]
@@ -61,7 +73,7 @@ Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write
 
 
 def loadtest(
-    url: Url,
+    what: Url,
     model: Models = None,
     rate: Rate = 0.0,
     rhythm: RhythmOf = "poisson",
@@ -76,6 +88,8 @@ def loadtest(
     distinct: Distinct = 16,
     json_tensors: Json = False,
     check: CheckIt = False,
+    versus: Versus = "",
+    rounds: Rounds = 6,
     assert_: Assert = None,
     workers: Workers = 1,
     seed: Seed = 1,
@@ -83,6 +97,12 @@ def loadtest(
     html: Html = None,
 ) -> None:
     """Send requests to a V2 server, and report what became of them."""
+    if what[0] == "compare":
+        _compare_files(what[1:])
+        return
+    if len(what) > 1:
+        _fail(f"expected one URL, found {len(what)}: --versus compares two servers")
+    (url,) = what
     try:
         wanted = [criterion for each in assert_ or () for criterion in criteria.parse(each)]
         limits = criteria.parse(find_max) if find_max else []
@@ -90,22 +110,53 @@ def loadtest(
         tolerance = Tolerance() if check else None
         wish = Wish(dict(map(parse_shape, shape or ())), rows, distinct, seed, tolerance)
         load = _load(rate, rhythm, concurrency, seed, searches=bool(limits))
-        where = parse(url)
-        with _target(where, binary=not json_tensors) as target:
-            shots = shots_for(target, model or (), wish)
-        job = Job(where, shots, Course(warm_up, duration, timeout), load)
-        found = _run(job, workers, counts, limits)
+        course = Course(warm_up, duration, timeout)
+        jobs = [_job(each, model or (), wish, course, load, binary=not json_tensors) for each in (url, versus) if each]
+        found = _versus(jobs[0], jobs[1], workers, rounds) if versus else _run(jobs[0], workers, counts, limits)
     except (TargetError, ValueError) as error:
         _fail(str(error))
     except campaign.Unsound as error:
         _fail(f"{error}: nothing can be said of the server; try --workers 2 or another machine")
     except OSError as error:
-        _fail(f"{url} cannot be reached: {error.strerror or error}")
+        _fail(f"{' or '.join(each for each in (url, versus) if each)} cannot be reached: {error.strerror or error}")
     if out is not None:
         out.write_text(json.dumps({"schema": SCHEMA, "url": url, "runs": found}, indent=1) + "\n")
     if html is not None:
         html.write_text(page(url, found))
     raise typer.Exit(_verdict(found, wanted, searched=bool(limits)))
+
+
+def _job(url: str, names: Sequence[str], wish: Wish, course: Course, load: Load, *, binary: bool) -> Job:
+    where = parse(url)
+    with _target(where, binary=binary) as target:
+        return Job(where, shots_for(target, names, wish), course, load)
+
+
+def _compare_files(names: Sequence[str]) -> None:
+    if len(names) != 2:
+        _fail(f"compare: expected two files that --out has written, found {len(names)}")
+    try:
+        runs = [json.loads(Path(name).read_text())["runs"] for name in names]
+        for name, each in zip(names, runs, strict=True):
+            if len(each) != 1:
+                raise ValueError(f"{name} has {len(each)} runs, a comparison is of one")
+        _tell(comparison.compare(*(comparison.windows(each[0]) for each in runs)))
+    except OSError as error:
+        _fail(f"{error.filename} cannot be read: {error.strerror}")
+    except (ValueError, KeyError, TypeError) as error:
+        _fail(f"compare: {error}" if isinstance(error, ValueError) else "compare: this was not written by --out")
+
+
+def _versus(first: Job, second: Job, workers: int, rounds: int) -> list[Findings]:
+    found = campaign.versus(first, second, workers, rounds)
+    _tell(comparison.compare(*found))
+    return [*found[0], *found[1]]
+
+
+def _tell(ratios: Sequence[comparison.Ratio]) -> None:
+    typer.echo(comparison.HEAD)
+    for ratio in ratios:
+        typer.echo(str(ratio))
 
 
 def _run(job: Job, workers: int, counts: Sequence[int], limits: Sequence[criteria.Criterion]) -> list[Findings]:
@@ -123,7 +174,8 @@ def _run(job: Job, workers: int, counts: Sequence[int], limits: Sequence[criteri
         found = campaign.sweep(job, workers, [replace(job.load, connections=count) for count in counts], told)
         typer.echo(f"\nthe knee: {campaign.knee(found)['load']}")
         return found
-    found = [campaign.one(job, workers)]
+    with Live(str(job.load), job.course.seconds, min(workers, job.load.connections)) as live:
+        found = [campaign.one(job, workers, live.told)]
     typer.echo(text.report(found[0]))
     return found
 

@@ -45,9 +45,9 @@ T_95 = (
 """Student's t, two-sided 95 %, for 1, 2, ... degrees of freedom; 1.96 for more."""
 
 
-def findings(tally: Tally, load: str, seconds: float, cpu: float, *, bound: bool) -> Findings:
+def findings(tally: Tally, load: str, cpu: float, *, bound: bool) -> Findings:
     """`cpu`: share of a core that the generator needed. `bound`: the load is at given times, so lags matter."""
-    latencies = tally.histogram
+    latencies, seconds = tally.histogram, max(tally.seconds, 1e-9)
     lag_ms = histogram.quantile_ms(tally.lags, 0.99)
     doubts = []
     if bound and lag_ms > LAG_MS:

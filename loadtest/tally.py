@@ -8,9 +8,10 @@ nowhere.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeAlias
 
 from hdrh.histogram import HdrHistogram
 
@@ -52,18 +53,24 @@ class ClosedWindow:
         return replace(self, ok=self.ok + other.ok, bad=self.bad + other.bad, histogram=both.encode())
 
 
+Told: TypeAlias = Callable[[ClosedWindow], None]
+
+
 class Tally:
     """Counts. Times are on one clock; `began` is the end of the warm-up."""
 
-    def __init__(self, began: float, window_s: float) -> None:
+    def __init__(self, began: float, window_s: float, told: Told | None = None) -> None:
         self.sent = self.ok = self.wrong = self.failed = self.timed_out = 0
         self.kinds: Counter[str] = Counter()
         """What was wrong or failed, by what it was."""
         self.bytes_in = self.bytes_out = 0
         self.histogram = histogram.empty()
         self.windows: list[ClosedWindow] = []
+        self.seconds = 0.0
+        """From the end of the warm-up until nothing more was sent."""
         self.lags: HdrHistogram = histogram.empty()
         """How much later than intended requests were sent though a connection was free."""
+        self._told = told
         self._began = began
         self._window_s = window_s
         self._window = Window(0.0, window_s)
@@ -72,7 +79,8 @@ class Tally:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: histograms as their bytes."""
-        return self.__dict__ | {name: getattr(self, name).encode() for name in ("histogram", "lags")}
+        encoded = {name: getattr(self, name).encode() for name in ("histogram", "lags")}
+        return self.__dict__ | encoded | {"_told": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """See `__getstate__`."""
@@ -111,8 +119,13 @@ class Tally:
         self.timed_out += 1
         self._bad(now, "timed out")
 
-    def close(self, now: float) -> None:
-        """The run is over."""
+    def passed(self, now: float) -> None:
+        """Time has passed, whether or not anything has happened."""
+        self._at(now)
+
+    def close(self, now: float, until: float) -> None:
+        """The run is over, and nothing was sent from `until` on."""
+        self.seconds = max(0.0, until - self._began)
         window = self._at(now)
         if window.ok or window.bad:
             self._close_window()
@@ -128,6 +141,8 @@ class Tally:
 
     def _close_window(self) -> None:
         self.windows.append(self._window.close(self.histogram))
+        if self._told is not None:
+            self._told(self.windows[-1])
         histogram.record(self.lags, self._lags)
         self._lags.clear()
         self._window = Window(self._window.end_s, self._window.end_s + self._window_s)
@@ -135,6 +150,7 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """With what another process did at the same time. Both are closed."""
+        self.seconds = max(self.seconds, other.seconds)
         for count in ("sent", "ok", "wrong", "failed", "timed_out", "bytes_in", "bytes_out"):
             setattr(self, count, getattr(self, count) + getattr(other, count))
         self.kinds.update(other.kinds)

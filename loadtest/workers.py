@@ -6,9 +6,13 @@ process would have sent.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
+import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from time import monotonic, process_time
 from typing import TypeAlias
 
@@ -17,7 +21,7 @@ import uvloop
 from loadtest.attack import Attack, Course
 from loadtest.load import Load
 from loadtest.shot import Shots
-from loadtest.tally import Tally
+from loadtest.tally import ClosedWindow, Tally, Told
 from loadtest.where import Where
 
 SOON_S = 0.05
@@ -38,17 +42,21 @@ Done: TypeAlias = tuple[Tally, float]
 """What became of the requests, and the share of a core that the busiest process needed."""
 
 
-def run(job: Job, workers: int = 1) -> Done:
-    """Raises OSError if the server cannot be reached."""
+def run(job: Job, workers: int = 1, told: Told | None = None) -> Done:
+    """Raises OSError if the server cannot be reached. `told` hears of the windows of all workers.
+
+    SIGINT ends the load early; what came until then counts.
+    """
     workers = max(1, min(workers, job.load.connections))
     if workers == 1:
-        return _work(job, 0, 1, 0.0)
+        return _work(job, 0, 1, 0.0, told)
     spawn = multiprocessing.get_context("spawn")
     pipes = [spawn.Pipe() for _ in range(workers)]
     processes = [
-        spawn.Process(target=_child, args=(pipe, job, worker, workers), daemon=True)
-        for worker, (_, pipe) in enumerate(pipes)
+        spawn.Process(target=_child, args=(theirs, job, worker, workers), daemon=True)
+        for worker, (_, theirs) in enumerate(pipes)
     ]
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers have heard it too
     try:
         for process in processes:
             process.start()
@@ -58,21 +66,32 @@ def run(job: Job, workers: int = 1) -> Done:
         start = monotonic() + SOON_S
         for mine, _ in pipes:
             mine.send(start)
-        return _sum([mine.recv() for mine, _ in pipes])
+        return _sum(_answers([mine for mine, _ in pipes], told))
     finally:
         for process in processes:
             process.terminate()
             process.join()
+        signal.signal(signal.SIGINT, interrupt)
 
 
-def _sum(answers: list[Done | OSError]) -> Done:
-    done: list[Done] = []
-    for answer in answers:
-        if isinstance(answer, OSError):
-            raise answer
-        done.append(answer)
-    (whole, busy), *others = done
-    for tally, each in others:
+def _answers(pipes: list[Connection], told: Told | None) -> Iterator[Done]:
+    waiting = list(pipes)
+    while waiting:
+        for pipe in wait(waiting):
+            assert isinstance(pipe, Connection)
+            message = pipe.recv()
+            if isinstance(message, OSError):
+                raise message
+            if not isinstance(message, ClosedWindow):
+                waiting.remove(pipe)
+                yield message
+            elif told is not None:
+                told(message)
+
+
+def _sum(answers: Iterator[Done]) -> Done:
+    whole, busy = next(answers)
+    for tally, each in answers:
         whole.add(tally)
         busy = max(busy, each)
     return whole, busy
@@ -81,17 +100,21 @@ def _sum(answers: list[Done | OSError]) -> Done:
 def _child(pipe: Connection, job: Job, worker: int, workers: int) -> None:
     pipe.send(None)
     try:
-        pipe.send(_work(job, worker, workers, pipe.recv()))
+        pipe.send(_work(job, worker, workers, pipe.recv(), pipe.send))
     except OSError as error:
         pipe.send(error)
 
 
-def _work(job: Job, worker: int, workers: int, start: float) -> Done:
+def _work(job: Job, worker: int, workers: int, start: float, told: Told | None) -> Done:
     load, times = job.load.share(worker, workers)
+
+    async def attacked() -> Tally:
+        attack = Attack(job.where.opener(), job.shots, job.course, load.connections, times, told)
+        loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            loop.add_signal_handler(signal.SIGINT, attack.stop)
+        return await attack.run(start)
+
     began, cpu = monotonic(), process_time()
-
-    async def attack() -> Tally:
-        return await Attack(job.where.opener(), job.shots, job.course, load.connections, times).run(start)
-
-    tally = uvloop.run(attack())
+    tally = uvloop.run(attacked())
     return tally, (process_time() - cpu) / (monotonic() - began)

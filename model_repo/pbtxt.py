@@ -43,6 +43,8 @@ SUPPORTED = frozenset(
         "version_policy.specific.versions",
         "dynamic_batching.max_queue_delay_microseconds",
         "dynamic_batching.default_queue_policy.max_queue_size",
+        "dynamic_batching.default_queue_policy.default_timeout_microseconds",
+        "dynamic_batching.default_queue_policy.allow_timeout_override",
         "instance_group.count",
         "instance_group.kind",
         "default_model_filename",
@@ -146,6 +148,8 @@ def _batching(triton: Any) -> Mapping[str, Any]:
         values["enabled"] = False
     if dynamic.default_queue_policy.max_queue_size:  # requests there, rows here: the same for requests of one row
         values["max_queue_rows"] = dynamic.default_queue_policy.max_queue_size
+    if dynamic.default_queue_policy.default_timeout_microseconds:
+        values["default_timeout_ms"] = dynamic.default_queue_policy.default_timeout_microseconds / 1e3
     return values
 
 

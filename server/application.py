@@ -67,11 +67,19 @@ class Application:
         self._site = Site(
             self._plane,
             make_app(
-                self._plane, self._statistics, metrics, ready, place.editor, place.happened, config.max_body_bytes
+                self._plane,
+                self._statistics,
+                metrics,
+                ready,
+                place.editor,
+                place.happened,
+                config.max_body_bytes,
+                config.refuse_status,
             ),
             max_body_bytes=config.max_body_bytes,
             receive_timeout_s=config.receive_timeout_s,
             keep_alive_s=config.keep_alive_s,
+            refuse_status=config.refuse_status,
         )
         self._grpc = GrpcFront(
             self._plane,

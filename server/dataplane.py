@@ -73,7 +73,7 @@ class DataPlane:
             ticket = kind(request, rows, key, handle, answer)
             if servable.check.padding is not None:
                 ticket.length, ticket.key = servable.check.line(request.inputs)
-            servable.batcher.submit(ticket, request.timeout_us / 1e6)
+            servable.batcher.submit(ticket, (request.timeout_us or servable.default_timeout_us) / 1e6)
             if request.explain:
                 ticket.submitted()
         except ServingError as error:

@@ -26,6 +26,7 @@ _WHY: dict[Reason, str] = {
     "nobody_expected": "no client that was expected was still away",
     "gave_up": "clients that were expected stayed away for too long",
     "delay_limit": "its oldest request had waited for max_queue_delay_ms",
+    "deadline": "its first request would have been late",
 }
 
 

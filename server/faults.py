@@ -40,6 +40,7 @@ _TABLE: dict[type[errors.ServingError], Fault] = {
     errors.ModelNotFound: Fault.NOT_FOUND,
     errors.ModelNotReady: Fault.NOT_READY,
     errors.QueueFull: Fault.OVERLOADED,
+    errors.WouldBeLate: Fault.OVERLOADED,
     errors.DeadlineExceeded: Fault.TIMED_OUT,
     errors.Cancelled: Fault.CANCELLED,
     errors.ExecutorFailed: Fault.INTERNAL,

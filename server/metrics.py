@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from headrace import __version__, cell
-from headrace.counters import BUCKETS_S, COMPUTE_AT, QUEUE_AT, REASON_AT, REQUEST_AT, ModelCounters
+from headrace.counters import BUCKETS_S, COMPUTE_AT, LEFT_AT, QUEUE_AT, REASON_AT, REQUEST_AT, ModelCounters
 from headrace.models import ModelId
 from model_repo.found import ASLEEP
 from model_repo.index import IndexRow
@@ -96,6 +96,13 @@ def _model_text(totals: dict[ModelId, ModelCounters]) -> Iterator[str]:
         if counted.cells[at]
     ]
     yield simple("headrace_batches_closed_total", "counter", "Batches by why they were closed.", closed)
+    left = [
+        (labels(model=id.name, reason=reason, version=str(id.version)), counted.cells[at])
+        for id, counted in totals.items()
+        for reason, at in LEFT_AT.items()
+        if counted.cells[at]
+    ]
+    yield simple("headrace_requests_left_total", "counter", "Requests with a deadline that were not run, by why.", left)
     tables = [counted.batch_table() for _, counted in labelled]
     for name, help_text, start, sum_cell in _DURATIONS:
         yield head(name, "histogram", help_text)

@@ -59,6 +59,8 @@ class Servable:
     trial: Trial
     recent: Recent | None = None
     """Its last requests, if its successor is to rehearse them."""
+    default_timeout_us: int = 0
+    """Of requests that bring none; 0: none either."""
 
     async def close(self) -> None:
         """Stop pulling, give back the device. No request is under way and none follows."""
@@ -102,6 +104,7 @@ async def load_servable(
         max_batch_rows,
         batching.max_queue_rows,
         counters,
+        max_queue_bytes=batching.max_queue_bytes,
         batched=metadata.batchable,
         lengths=lengths,
     )
@@ -119,6 +122,7 @@ async def load_servable(
         counters=counters,
         trial=Trial(counters, checks, object_to),
         recent=Recent(checks.requests, checks.max_request_bytes) if checks.requests else None,
+        default_timeout_us=int((batching.default_timeout_ms or 0.0) * 1e3),
     )
 
 

@@ -19,7 +19,7 @@ from batcher.adaptive import Adaptive
 from batcher.describe import forecasts
 from executor.background import in_background
 from headrace import __version__, cell
-from headrace.counters import REASON_AT, ModelCounters
+from headrace.counters import LEFT_AT, REASON_AT, ModelCounters
 from headrace.datatypes import Datatype
 from headrace.errors import ModelNotFound, ModelNotReady
 from headrace.models import ModelId, TensorSpec
@@ -156,6 +156,7 @@ async def batcher(
         "replica": replica,
         **servable.batcher.describe(recording=recording),
         "batches_closed": closed,
+        "left": {reason: servable.counters.cells[at] for reason, at in LEFT_AT.items()},
     }
     if isinstance(controller, Adaptive) and controller.curve.known():
         document["forecasts"] = await in_background(forecasts, controller.picture(), controller.plan)

@@ -40,7 +40,15 @@ class Batching(Batcher):
     """A batcher on the loop's clock, with its executor and counters at hand."""
 
     def __init__(
-        self, executor, max_batch_rows=8, delay_s=0.0, max_queue_rows=1000, batched=True, controller=None, lengths=None
+        self,
+        executor,
+        max_batch_rows=8,
+        delay_s=0.0,
+        max_queue_rows=1000,
+        batched=True,
+        controller=None,
+        max_queue_bytes=1 << 30,
+        lengths=None,
     ):
         self.executor = executor
         self.counters = ModelCounters(max_batch_rows)
@@ -51,6 +59,7 @@ class Batching(Batcher):
             max_batch_rows,
             max_queue_rows,
             self.counters,
+            max_queue_bytes=max_queue_bytes,
             batched=batched,
             lengths=lengths,
             clock=asyncio.get_running_loop().time,

@@ -7,11 +7,12 @@ import time
 
 import orjson
 
-from headrace.errors import ServingError, TooLarge
+from headrace.errors import Overloaded, ServingError, TooLarge
 from headrace.requests import InferRequest, InferResponse
 from server import explain
 from server.dataplane import DataPlane
 from server.faults import fault
+from server.patience import again, sooner
 from server.rest import codec
 from server.rest.coding import pack, unpack
 from server.rest.head import Head
@@ -49,6 +50,8 @@ def read(plane: DataPlane, model: str, version: str, head: Head, body: bytes, li
         request = codec.decode(model, version, body, head.header_length)
     if head.sticky:
         request.sticky = head.sticky
+    if head.timeout_us:
+        request.timeout_us = sooner(request.timeout_us, head.timeout_us)
     if request.explain:
         request.since = since
     return request
@@ -59,10 +62,10 @@ def too_large(found: str, limit: int) -> TooLarge:
     return TooLarge(f"the body {found}; at most {limit} bytes are taken (max_body_bytes)")
 
 
-def reply(outcome: InferResponse | ServingError, request: InferRequest, head: Head) -> Reply:
-    """What the client gets for `outcome`."""
+def reply(outcome: InferResponse | ServingError, request: InferRequest, head: Head, refuse_status: int = 503) -> Reply:
+    """What the client gets for `outcome`; `refuse_status` as in `refusal`."""
     if isinstance(outcome, ServingError):
-        return refusal(outcome)
+        return refusal(outcome, refuse_status)
     if request.explain:
         outcome.parameters = explain.turned(outcome.parameters, request.since, time.monotonic())
     try:
@@ -82,8 +85,11 @@ def reply(outcome: InferResponse | ServingError, request: InferRequest, head: He
     return Reply(200, body, BINARY, ((b"inference-header-content-length", b"%d" % header_length), *extra))
 
 
-def refusal(error: Exception) -> Reply:
-    """An error as V2 has it: `{"error": "sentence"}`. What is not a ServingError is a bug: logged, not shown."""
+def refusal(error: Exception, refuse_status: int = 503) -> Reply:
+    """An error as V2 has it: `{"error": "sentence"}`. What is not a ServingError is a bug: logged, not shown.
+
+    `refuse_status` is that of requests for which there was no time or no room.
+    """
     text = str(error)
     if not isinstance(error, ServingError):
         logger.error("an infer request failed in an unforeseen way", exc_info=error)
@@ -91,5 +97,10 @@ def refusal(error: Exception) -> Reply:
     if len(text) > _MOST_CHARS:
         text = text[:_MOST_CHARS] + "..."
     status = fault(error).http
-    extra = ((b"retry-after", b"1"),) if status == 503 else ()
+    extra: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, Overloaded):
+        status = refuse_status
+        extra = tuple((name.encode(), value.encode()) for name, value in again(error))
+    elif status == 503:
+        extra = ((b"retry-after", b"1"),)
     return Reply(status, orjson.dumps({"error": text}), JSON, extra)

@@ -63,6 +63,7 @@ def make_app(
     editor: Editor,
     happened: Callable[[int, str], list[Happened]],
     max_body_bytes: int,
+    refuse_status: int = 503,
 ) -> FastAPI:
     """The application over one data plane. `ready` says whether the pool is."""
     app = FastAPIOffline(  # FastAPI's own page takes its scripts from the Internet, where servers often have none
@@ -74,7 +75,7 @@ def make_app(
         redoc_url=None,
         static_url="/docs/static",
     )
-    _handle_errors(app)
+    _handle_errors(app, refuse_status)
 
     @app.get("/", include_in_schema=False)
     async def home() -> Response:
@@ -153,12 +154,12 @@ def make_app(
             wanted = read(plane, model, version, head, body, max_body_bytes)
         except Exception as error:
             plane.refused(error)
-            return refusal(error)
+            return refusal(error, refuse_status)
         try:
             outcome: InferResponse | ServingError = await _unless_gone(plane, wanted, request.receive)
         except ServingError as error:
             outcome = error
-        return reply(outcome, wanted, head)
+        return reply(outcome, wanted, head, refuse_status)
 
     @app.get("/v2/events", tags=["server"], summary="What has happened to models and replicas, the oldest first")
     async def events(
@@ -184,10 +185,10 @@ def _not_supported(what: str) -> Callable[[], Any]:
     return answer
 
 
-def _handle_errors(app: FastAPI) -> None:
+def _handle_errors(app: FastAPI, refuse_status: int) -> None:
     @app.exception_handler(ServingError)
     async def serving_error(_: Request, error: Exception) -> Response:
-        return _response(refusal(error))
+        return _response(refusal(error, refuse_status))
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: Exception) -> Response:

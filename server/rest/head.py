@@ -7,6 +7,9 @@ from collections.abc import Iterable
 import msgspec
 
 from headrace.errors import BadRequest, UnsupportedMedia
+from server.patience import TIMEOUT, timeout_us
+
+_TIMEOUT = TIMEOUT.encode()
 
 SPOKEN = frozenset(
     {
@@ -22,7 +25,7 @@ SPOKEN = frozenset(
 
 class Head(msgspec.Struct):
     """The headers that matter to infer. `header_length` None: the body is all JSON; 0: all one tensor. Of requests that
-    leave the version to a split, those with the same `sticky` get the same one.
+    leave the version to a split, those with the same `sticky` get the same one. `timeout_us` 0: none is given here.
     """
 
     content_length: int | None = None
@@ -30,6 +33,7 @@ class Head(msgspec.Struct):
     content_encoding: bytes = b""
     accept_encoding: bytes = b""
     sticky: str = ""
+    timeout_us: int = 0
     unusual: bool = False
     """The request must take the ASGI way: chunked, Expect, Upgrade, or compressed."""
 
@@ -52,6 +56,8 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
             head.accept_encoding = value
         elif name == b"headrace-sticky":
             head.sticky = value.strip().decode("latin-1")
+        elif name == _TIMEOUT:
+            head.timeout_us = timeout_us(value.decode("latin-1"))
         elif name == b"content-encoding":
             head.content_encoding = value
             head.unusual = True

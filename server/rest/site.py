@@ -40,10 +40,18 @@ class Site:
     """Made once per replica. `tick` is called every second by the replica's sweeper."""
 
     def __init__(
-        self, plane: DataPlane, app: Any, *, max_body_bytes: int, receive_timeout_s: float, keep_alive_s: float
+        self,
+        plane: DataPlane,
+        app: Any,
+        *,
+        max_body_bytes: int,
+        receive_timeout_s: float,
+        keep_alive_s: float,
+        refuse_status: int = 503,
     ) -> None:
         self.plane = plane
         self.max_body_bytes = max_body_bytes
+        self.refuse_status = refuse_status
         self.receive_timeout_s = receive_timeout_s
         self.keep_alive_s = keep_alive_s
         self.uvicorn = uvicorn.Config(

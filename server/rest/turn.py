@@ -69,7 +69,7 @@ class Turn:
         try:
             self._ticket = site.plane.submit(self._request, self._answer)
         except Exception as error:
-            self._write(refusal(error))
+            self._write(refusal(error, site.refuse_status))
 
     def _wait(self, body: bytes) -> None:
         """A body without a head of its own can only be read once its model, which is asleep, is there."""
@@ -81,7 +81,7 @@ class Turn:
 
     def _refuse(self, error: Exception) -> None:
         self._site.plane.refused(error)
-        self._write(refusal(error))
+        self._write(refusal(error, self._site.refuse_status))
 
     @property
     def disconnected(self) -> bool:
@@ -97,7 +97,7 @@ class Turn:
 
     def _answer(self, outcome: InferResponse | ServingError) -> None:
         assert self._request is not None
-        self._write(reply(outcome, self._request, self._head))
+        self._write(reply(outcome, self._request, self._head, self._site.refuse_status))
 
     def _write(self, answer: Reply) -> None:
         self._ticket = self._request = None

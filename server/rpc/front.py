@@ -14,6 +14,7 @@ import grpc
 
 from headrace.errors import ConfigError
 from server.dataplane import DataPlane
+from server.patience import again
 from server.pool.editor import Editor
 from server.rpc import health, servicer
 from server.rpc.calls import Streaming, Unary, parsed
@@ -99,7 +100,7 @@ def _unary(method: Unary) -> Any:
             return write(await answer(read(data), context))
         except Exception as error:
             code, sentence = status(error)
-            await context.abort(_CODES[code], sentence)
+            await context.abort(_CODES[code], sentence, again(error))
             raise  # abort has raised: this is for the reader and the type checker
 
     return handle

@@ -14,11 +14,12 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2 as pb
 
-from headrace.errors import ModelNotFound, NotSupported, ServingError
+from headrace.errors import BadRequest, ModelNotFound, NotSupported, ServingError
 from headrace.requests import InferRequest, InferResponse
 from server import explain, v2
 from server.dataplane import DataPlane
 from server.load_request import read_load, read_unload
+from server.patience import TIMEOUT, sooner, timeout_us
 from server.pool.editor import Editor
 from server.rpc import forms
 from server.rpc.calls import Call, Streaming, Unary, of_messages
@@ -106,12 +107,22 @@ class Servicer:
         if left_s is not None:
             left_us = max(1, int(left_s * 1e6))
             request.timeout_us = min(request.timeout_us or left_us, left_us)
-        if self._dataplane.models.splits(request.model, request.version):
-            request.sticky = _sticky(call)
+        for key, value in call.invocation_metadata() or ():
+            if key == TIMEOUT:
+                request.timeout_us = sooner(request.timeout_us, self._timeout_us(value))
+            elif key == STICKY and isinstance(value, str):
+                request.sticky = value.strip()
         response = await self._dataplane.infer(request)
         if request.explain:
             response.parameters = explain.turned(response.parameters, request.since, time.monotonic())
         return response
+
+    def _timeout_us(self, wanted: str | bytes) -> int:
+        try:
+            return timeout_us(str(wanted))
+        except BadRequest as error:
+            self._dataplane.refused(error)
+            raise
 
     async def _infer_message(self, message: Message, call: Call) -> Message:
         return encode(await self._infer(self._counted(decode, message), call))
@@ -163,12 +174,6 @@ class Servicer:
 
 def _written(answer: InferResponse | bytes) -> bytes:
     return answer if isinstance(answer, bytes) else forms.written(answer)
-
-
-def _sticky(call: Call) -> str:
-    """The key by which the client wants to stay on a version, "" if it has none."""
-    values = [value for key, value in call.invocation_metadata() or () if key == STICKY]
-    return values[-1].strip() if values and isinstance(values[-1], str) else ""
 
 
 def _named(message: Message) -> str:

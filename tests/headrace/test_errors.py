@@ -3,13 +3,13 @@ import re
 import pytest
 
 from headrace import errors
-from headrace.errors import SLUGS, ConfigError, ServingError
+from headrace.errors import SLUGS, ConfigError, Overloaded, ServingError
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ServingError)]
 
 
 def test_no_two_kinds_share_a_slug():
-    assert len({kind.slug for kind in KINDS}) == len(KINDS) == 15
+    assert len({kind.slug for kind in KINDS}) == len(KINDS) == 17
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -19,7 +19,7 @@ def test_a_kind_says_its_slug_itself(kind):
 
 
 def test_every_kind_that_can_end_a_request_has_a_place_in_the_counters():
-    assert set(SLUGS) == {kind.slug for kind in KINDS} - {ConfigError.slug}
+    assert set(SLUGS) == {kind.slug for kind in KINDS} - {ConfigError.slug, Overloaded.slug}
     assert len(SLUGS) == len(set(SLUGS))
 
 

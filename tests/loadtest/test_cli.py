@@ -2,12 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
+import httpx
 import pytest
+import typer
 from asking import add
 from live import serving
+from typer.testing import CliRunner
+
+from loadtest.cli import loadtest as command
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +30,15 @@ def url(server):
     return server.url
 
 
+APP = typer.Typer()
+APP.command()(command)
+
+
 def loadtest(*arguments):
-    command = [sys.executable, "-m", "server", "loadtest", *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | {"COLUMNS": "200"}
-    )
-    return done.returncode, done.stdout, done.stderr
+    done = CliRunner().invoke(APP, arguments)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
 
 
 QUICK = ("-d", "0.5", "--warm-up", "0.1")
@@ -62,6 +72,37 @@ def test_two_workers_send_what_one_would(url, form, tmp_path):
     assert code == 0
     (run,) = json.loads(out.read_text())["runs"]
     assert run["requests"]["sent"] == run["requests"]["ok"] == 100
+
+
+def test_it_is_a_command_of_headrace(url):
+    line = [sys.executable, "-m", "server", "loadtest", url, *QUICK]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
+    assert "answers/s" in done.stdout
+
+
+@pytest.mark.parametrize("load", [("-c", "2"), ("--rate", "0.5"), ("-c", "2", "--workers", "2")])
+def test_an_interrupt_gives_the_report_so_far(url, load, tmp_path):
+    out = tmp_path / "run.json"
+    line = [sys.executable, "-m", "server", "loadtest", url, "-d", "60", "--warm-up", "0", *load, "--out", str(out)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        wait_until_asked(url)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode in (0, 1)
+    assert "answers/s" in said
+    (run,) = json.loads(out.read_text())["runs"]
+    assert run["seconds"] < 60
+    assert run["requests"]["sent"] == sum(count for name, count in run["requests"].items() if name != "sent")
+
+
+def wait_until_asked(url):
+    def asked():
+        return httpx.get(f"http://{url}/v2/models/m/stats").json()["model_stats"][0]["inference_count"]
+
+    before, end = asked(), time.monotonic() + 30
+    while asked() == before:
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_sweep_names_its_knee(url):
@@ -109,3 +150,33 @@ def test_a_server_that_is_not_there_is_one_sentence(where, said):
     code, _, error = loadtest(where)
     assert code == 2
     assert error.startswith(f"headrace loadtest: {said}")
+
+
+def test_two_servers_are_asked_in_turns_and_one_is_not_faster_than_itself(url, tmp_path):
+    out = tmp_path / "run.json"
+    code, said, _ = loadtest(url, "--versus", url, "-d", "0.2", "--warm-up", "0", "--rounds", "4", "--out", str(out))
+    assert code == 0
+    assert len(json.loads(out.read_text())["runs"]) == 8
+    assert [line.split()[0] for line in said.splitlines()[1:]] == ["answers/s", "mean", "p50", "p99"]
+
+
+def test_files_are_compared(url, tmp_path):
+    one, two, none = tmp_path / "one.json", tmp_path / "two.json", tmp_path / "none.json"
+    window = {"start_s": 0, "end_s": 1, "ok": 1000, "mean_ms": 1, "p50_ms": 1, "p99_ms": 2}
+    for file, times in ((one, 1), (two, 2)):
+        windows = [window | {"start_s": at, "end_s": at + 1, "ok": times * (1000 + at)} for at in range(5)]
+        file.write_text(json.dumps({"runs": [{"seconds": 5, "windows": windows}]}))
+    none.write_text("{}")
+    code, said, _ = loadtest("compare", str(one), str(two))
+    assert code == 0
+    assert "2.000" in said.splitlines()[1]
+    assert said.splitlines()[1].endswith("faster")
+    assert said.splitlines()[2].endswith("no difference shown")
+    for files, what in (
+        ((one,), "expected two files"),
+        ((one, none), "not written by --out"),
+        ((one, tmp_path / "x"), "cannot be read"),
+    ):
+        code, _, error = loadtest("compare", *map(str, files))
+        assert code == 2
+        assert what in error

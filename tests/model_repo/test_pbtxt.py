@@ -21,7 +21,8 @@ def test_a_usual_file_is_read_whole():
         backend: "onnxruntime"
         max_batch_size: 16
         version_policy: { specific: { versions: [ 1, 3 ] } }
-        dynamic_batching { max_queue_delay_microseconds: 250 default_queue_policy { max_queue_size: 100 } }
+        dynamic_batching { max_queue_delay_microseconds: 250 default_queue_policy {
+          max_queue_size: 100 default_timeout_microseconds: 1500 allow_timeout_override: true } }
         instance_group [{ count: 2 kind: KIND_CPU }]
         default_model_filename: "net.onnx"
         parameters { key: "intra_op_thread_count" value: { string_value: "4" } }
@@ -32,7 +33,9 @@ def test_a_usual_file_is_read_whole():
         "m",
     )
     config = found.config
-    limits = BatchingLimits(enabled=True, max_batch_rows=16, max_queue_delay_ms=0.25, max_queue_rows=100)
+    limits = BatchingLimits(
+        enabled=True, max_batch_rows=16, max_queue_delay_ms=0.25, max_queue_rows=100, default_timeout_ms=1.5
+    )
     assert config.batching == limits
     assert config.instances == Instances(count=2, threads=4)
     assert config.versions == (1, 3)
@@ -109,8 +112,8 @@ def test_every_datatype_of_tritons_has_one_of_ours():
         ("ensemble_scheduling { step { model_name: 'a' } }", "ensemble_scheduling"),
         ("dynamic_batching { preferred_batch_size: [ 4, 8 ] }", "dynamic_batching.preferred_batch_size"),
         (
-            "dynamic_batching { default_queue_policy { default_timeout_microseconds: 1 } preserve_ordering: true }",
-            "dynamic_batching.preserve_ordering, dynamic_batching.default_queue_policy.default_timeout_microseconds",
+            "dynamic_batching { default_queue_policy { timeout_action: DELAY } preserve_ordering: true }",
+            "dynamic_batching.preserve_ordering, dynamic_batching.default_queue_policy.timeout_action",
         ),
         (
             "dynamic_batching { priority_queue_policy { key: 1 value { } } }",

@@ -14,6 +14,7 @@ TABLE = {
     errors.ModelNotFound: (404, grpc.StatusCode.NOT_FOUND),
     errors.ModelNotReady: (503, grpc.StatusCode.UNAVAILABLE),
     errors.QueueFull: (503, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    errors.WouldBeLate: (503, grpc.StatusCode.RESOURCE_EXHAUSTED),
     errors.DeadlineExceeded: (504, grpc.StatusCode.DEADLINE_EXCEEDED),
     errors.Cancelled: (499, grpc.StatusCode.CANCELLED),
     errors.ExecutorFailed: (500, grpc.StatusCode.INTERNAL),

@@ -25,6 +25,7 @@ def test_headers_that_do_not_matter_are_passed_over():
         (b"headrace-sticky", b" user 1 ", Head(sticky="user 1")),
         (b"headrace-sticky", b"\xe9", Head(sticky="\xe9")),
         (b"headrace-sticky", b"", Head()),
+        (b"headrace-timeout-ms", b" 1.5 ", Head(timeout_us=1500)),
         (b"content-encoding", b"gzip", Head(content_encoding=b"gzip", unusual=True)),
         (b"transfer-encoding", b"chunked", Head(unusual=True)),
         (b"expect", b"100-continue", Head(unusual=True)),

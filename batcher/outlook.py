@@ -1,0 +1,190 @@
+"""What a request that arrives now can expect: when it will be answered, by the learnt curve and what is before it.
+
+Owned by one batcher or one simulation, from the first request with a deadline on; told of batches as they begin and
+end. Times are passed in. Invariants: 1. Who is let in is expected to be through before its deadline, with a margin for
+the errors of the last expectations. 2. One request a second is let in to an executor that has nothing to do, whatever
+is expected: nothing but a run can tell that a model is not that slow any more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterable
+from math import exp, inf, log, sqrt
+from statistics import median
+from typing import Protocol
+
+from batcher.admission import form, most_in_time, start
+from batcher.curve import Curve
+from batcher.decide import Dispatch, Plan, WaitUntil
+
+REFRESH_S = 0.005
+"""After which the rows of a full batch and the margin are looked at anew, which takes 50 us, at the end of a batch."""
+KEPT = 32
+"""Batches that are remembered: how long they took, and how many times as long as expected."""
+DOUBT = (1.0,) * 7 + (1.15,)
+"""What the latter is taken for until there are any."""
+NEAREST = 9
+"""Of the last batches so many, those of the most similar size, correct the curve for each size."""
+MOST_MARGIN = 0.25
+"""Share of the time that requests have which the margin may be: where runs are that uneven, some will be late."""
+SURE = 0.95
+"""Share of the batches that the margin is enough for."""
+MEMORY = 4.0
+"""Full batches after which an arrival counts 1/e in the pace of arrivals."""
+ALERT = 2.0
+"""Full batches for which a refusal is a sign of overload: batches are full then, whatever the plan says."""
+SMOOTH = 1 / 64
+"""Weight of a request in the mean of the times that are left on arrival."""
+FIT = 2.0
+"""Full batches that fit into that mean: the one that runs when a request arrives, and its own."""
+GOOD = 0.97
+"""A full batch is the largest with this share of the best rate: which is best is not known that well."""
+TRY_EVERY_S = 1.0
+
+
+class Learnt(Protocol):
+    """What a learning controller knows. Its curve has at least one size."""
+
+    @property
+    def curve(self) -> Curve:
+        """Seconds of a batch."""
+        ...
+
+    @property
+    def plan(self) -> Plan:
+        """What is in force."""
+        ...
+
+
+class Outlook:
+    """`top`: the most rows that a batch may have."""
+
+    def __init__(self, learnt: Learnt, top: int) -> None:
+        self.top = top
+        self._learnt = learnt
+        self._running: dict[Hashable, tuple[float, float, int]] = {}
+        """When each batch began, when it should be through, and its rows."""
+        self._seconds: dict[int, float] = {}
+        """By rows, since the last refresh."""
+        self._took: deque[tuple[int, float]] = deque(maxlen=KEPT)
+        """Rows and seconds of the last batches."""
+        self._factors: list[tuple[int, float]] = []
+        """Their rows, and by what the curve was wrong; the last first."""
+        self._errors = deque(DOUBT, maxlen=KEPT)
+        self._refreshed = -inf
+        self._pace = 0.0
+        """Rows that arrived, weighted by age: the rate is this by `_memory_s`."""
+        self._last = self._refused = self._tried = -inf
+        self.patience_s = 0.0
+        """Mean time that is left to requests when they arrive."""
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look anew at what was learnt."""
+        curve, top = self._learnt.curve, self.top
+        errors = sorted(self._errors)
+        self._excess = max(0.0, errors[int(SURE * len(errors))] - 1)
+        self._in_flight = min(self._learnt.plan.in_flight, len(curve.slowdown) - 1)
+        self._factors = [(rows, took_s / max(curve.seconds(rows), 1e-9)) for rows, took_s in reversed(self._took)]
+        self._seconds.clear()
+        if self.patience_s:
+            longest_s = self.patience_s / FIT / (1 + min(self._excess, MOST_MARGIN))
+            if self.seconds(top) > longest_s:
+                top = most_in_time(longest_s, 1, top, self.seconds)
+        sizes = [rows for rows, _, _ in curve.known() if rows < top]
+        rates = [(rows / self.seconds(rows), rows) for rows in (*sizes, top)]
+        least = GOOD * max(rates)[0]
+        self.full = max(rows for rate, rows in rates if rate >= least)
+        self.full_s = self.seconds(self.full)
+        self._memory_s = MEMORY * self.full_s
+
+    def seconds(self, rows: int) -> float:
+        """Expected of a batch, among as many others as the plan allows."""
+        found = self._seconds.get(rows)
+        if found is None:
+            curve = self._learnt.curve
+            near = sorted(self._factors, key=lambda pair: abs(log(pair[0] / max(rows, 1))))[:NEAREST]
+            factor = median([each for _, each in near]) if near else curve.factor(self._in_flight)
+            found = self._seconds[rows] = curve.seconds(rows) * factor
+        return found
+
+    def began(self, batch: Hashable, now: float, rows: int) -> None:
+        """A batch has begun; `batch` tells it from others that run."""
+        self._running[batch] = now, now + self.seconds(rows), rows
+
+    def ended(self, batch: Hashable, now: float, *, worked: bool = True) -> None:
+        """It is through. What began before this object was made may end, too."""
+        times = self._running.pop(batch, None)
+        if times is not None and worked and now > times[0]:
+            began, end, rows = times
+            self._took.append((max(rows, 1), now - began))
+            self._errors.append((now - began) / max(end - began, 1e-9))
+            if now - self._refreshed >= REFRESH_S:
+                self._refreshed = now
+                self.refresh()
+
+    def expected(self, now: float, ahead: int, rows: int) -> float:
+        """When `rows` rows that arrive now behind `ahead` others will be through, the margin included."""
+        places, full, full_s = self._in_flight, self.full, self.full_s
+        # What is overdue is taken to go on for as long as it is overdue.
+        free = [end if end > now else now + now - end for _, end, _ in self._running.values()]
+        if len(free) > 1:
+            free.sort()
+        if len(free) > places:
+            del free[: len(free) - places]
+        elif len(free) < places:
+            free = [now] * (places - len(free)) + free
+        begin, mine = start(free, ahead, rows, full, full_s)
+        wait_s = begin - now
+        mine += int(self._pace * wait_s / self._memory_s)  # those who will have come by then
+        return begin + (self.seconds(mine) if mine < full else full_s) + self.margin_s(wait_s)
+
+    def margin_s(self, wait_s: float) -> float:
+        """What is added to the expectation of a request that waits so long: errors of several batches partly cancel."""
+        return min(self._excess * self.full_s * sqrt(2 + wait_s / self.full_s), MOST_MARGIN * self.patience_s)
+
+    def late_by(self, now: float, ahead: int, rows: int, due: float) -> float:
+        """By how much an arrival with `ahead` rows before it would miss `due`, in seconds; 0 or less: it is let in."""
+        left_s = due - now
+        if not self.patience_s:
+            self.patience_s = left_s
+            self.refresh()
+        self.patience_s += SMOOTH * (left_s - self.patience_s)
+        self._pace = self._pace * exp((self._last - now) / self._memory_s) + rows
+        self._last = now
+        late_s = self.expected(now, ahead, rows) - due
+        if late_s > 0 and not ahead and len(self._running) < self._in_flight:
+            late_s -= self.margin_s(0.0)  # better a risk than an executor that has nothing to do
+        if late_s > 0:
+            self._refused = now
+        return late_s
+
+    def tries(self, now: float, ahead: int) -> bool:
+        """Whether one that would be late is let in all the same, for there is nothing else to learn from."""
+        if ahead or self._running or now - self._tried < TRY_EVERY_S:
+            return False
+        self._tried = now
+        return True
+
+    def form(self, now: float, take: int, waiting: int, front: Iterable[tuple[float, int]]) -> tuple[int, int]:
+        """See `admission.form`. In overload, and with a backlog, a batch is a full one, whatever the plan says."""
+        full = self.full
+        if take < full and (waiting >= full or waiting >= 2 * take or self._in_overload(now)):
+            take = full
+        return form(now, front, waiting, take, self.seconds)
+
+    def _in_overload(self, now: float) -> bool:
+        return now - self._refused < ALERT * self.full_s
+
+    def hurry(self, now: float, verdict: WaitUntil, rows: int, due: float) -> Dispatch | WaitUntil:
+        """The same verdict on `rows` waiting rows, but that the first, with this deadline, is not kept for too long.
+
+        In overload nobody is waited for.
+        """
+        if self._in_overload(now):
+            return Dispatch(self.full, "deadline")
+        latest = due - self.seconds(rows) * (1 + 2 * self._excess)
+        if now >= latest:
+            return Dispatch(self.full, "deadline")
+        return verdict if verdict.time <= latest else WaitUntil(latest)
