@@ -216,7 +216,7 @@ class Batcher:
                     self._deliver([entry], [self._deadlines.too_late(entry, now)])
             if late and next(self._queue.front(key), None) is None:
                 return []
-        batch = self._queue.take(key, min(rows, most), self._lengths and self._lengths.choose)
+        batch = self._queue.take(key, min(rows, most), None if self._lengths is None else self._lengths.choose)
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
         self._counters.cells[REASON_AT[verdict.reason]] += 1
         if self.accounts.entries:
