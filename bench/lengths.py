@@ -126,8 +126,7 @@ async def measure(given, repository, server):
 
 
 def alone(file):
-    """Rows/s without a server, on the server's core: batches of MOST_ROWS of one length, of eight lengths that stand for
-    all."""
+    """Rows/s without a server, on its core: batches of MOST_ROWS of one length; eight lengths stand for all."""
     os.sched_setaffinity(0, {int(harness.SERVER_CORE)})
     try:
         session = harness.open_session(str(file))
