@@ -21,6 +21,7 @@ from batcher.search import WORTH_WAITING_S, at_once, search
 from batcher.simulate import Load
 from batcher.sizes import largest_good
 from batcher.twin import Picture, Settings, Twin
+from batcher.watch import SHOCK, SURPRISE, Watch
 
 Found: TypeAlias = Callable[[Settings | None], None]
 Planner: TypeAlias = Callable[[Picture, Settings | None, Found], None]
@@ -31,7 +32,9 @@ FIRST = 32
 REST_S = 1.0
 """Between plannings, once `RESTED_AFTER` requests came; twice as long each time that nothing better is found..."""
 LONGEST_REST_S = 30.0
-"""...but not longer than this; and none if something has changed."""
+"""...but not longer than this."""
+HURRIED_REST_S = 0.1
+"""After a planning, if something has changed."""
 EARLIER = 4
 """Loads of earlier plannings that are remembered."""
 TOP_ROWS = 1024
@@ -42,9 +45,6 @@ EXPLORE_SIZES = 256
 """One in so many batches has all rows that wait, also if the plan would leave some, which may be wrong."""
 RECUT = 256
 """Batches after which it is looked at anew how many rows of one request a batch should have."""
-SURPRISE = 1.5
-"""Factor by which the rows of a batch, or the time from batch to batch, differ from one window to the next: then the
-plan is for something else."""
 RESTED_AFTER = 2048
 """Requests after which there is a rest between plannings."""
 
@@ -89,7 +89,7 @@ class Adaptive:
         self._explore_sizes_in = EXPLORE_SIZES
         self._rest_s = REST_S
         self._planned_at = -REST_S
-        self._gaps = _Watch()
+        self._watch = Watch()
         self._follower = Follower(self._first_plan(), limits)
         self.listens = True
         self.cut_rows = limits.max_batch_rows
@@ -139,8 +139,9 @@ class Adaptive:
     def finished(self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int]) -> None:
         """See `Controller`. `running`: on average during this run, itself included."""
         self.curve.ran(rows, seconds, running)
-        if self._gaps.surprised(now, rows):
-            self._hurry(now, FIRST * 4)
+        changed = self._watch.changed(now, rows)
+        if changed:
+            self._hurry(now, FIRST * 2 if changed == SHOCK else FIRST * 4, anew=changed == SHOCK)
         if not self.curve.runs % RECUT:
             self._learn_cut()
         if not 1 / SURPRISE < self.curve.moved < SURPRISE:
@@ -158,14 +159,21 @@ class Adaptive:
         good = largest_good(known)
         self.cut_rows = good if good < known[-1][0] and self.curve.trusted() else self.limits.max_batch_rows
 
-    def _hurry(self, now: float, requests: int) -> None:
-        """Something has changed: plan after so many more requests. Not at once again if that has just been done."""
-        if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < REST_S):
+    def _hurry(self, now: float, requests: int, *, anew: bool = False) -> None:
+        """Something has changed: plan after so many more requests. Not at once again if that has just been done.
+
+        With `anew` it may be the requests that have, and those before say nothing of those to come.
+        """
+        if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < HURRIED_REST_S):
             return
         if not self.arrivals.recording:
             if self._cheap():
                 return
             self._record_anew()
+        elif anew:
+            if self.arrivals.fresh > KEPT // 4:
+                self._earlier.append(self.arrivals.load())
+            self.arrivals.forget()
         enough = max(requests, FIRST - len(self.arrivals))
         self._next = min(self._next, self._came + enough)
         self._rest_s = 0.0
@@ -180,10 +188,11 @@ class Adaptive:
         self._next = self._came + KEPT
 
     def _look(self, now: float) -> None:
-        """Enough has come since the last planning."""
+        """Enough has come since the last planning. There is no rest while the window fills after a change."""
         fresh = self.arrivals.fresh
         self._next = self._came + (max(FIRST, fresh) if 2 * fresh < KEPT else KEPT)
-        if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < self._rest_s):
+        rested = fresh < KEPT or self._came <= RESTED_AFTER or now - self._planned_at >= self._rest_s
+        if self._planning or not rested:
             return
         if not self.curve.trusted():
             self._follower.plan = self._first_plan()
@@ -225,7 +234,7 @@ class Adaptive:
         self._rest_s = longer if settings == self.settings else REST_S
         self.settings = settings
         self._follower.plan = settings.plan(self.curve.table(self._top), self._planned_for)
-        self._gaps.reset()
+        self._watch.reset()
         self.listens = self.arrivals.recording or settings.waits
 
     def _first_plan(self) -> Plan:
@@ -234,34 +243,3 @@ class Adaptive:
             return Plan(1, tuple(range(self._top + 1)))
         table = self.curve.table(self._top)
         return at_once(table, self.curve.slowdown).plan(table, Load())
-
-
-class _Watch:
-    """Whether the rows per batch, or the batches per second, have changed since the plan was made."""
-
-    WINDOW = 64
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self._before: tuple[float, float] | None = None
-        self._start = -1.0
-        self._rows = 0
-        self._batches = 0
-
-    def surprised(self, now: float, rows: int) -> bool:
-        """Called for each batch."""
-        if self._start < 0:
-            self._start = now
-            return False
-        self._rows += rows
-        self._batches += 1
-        if self._batches < self.WINDOW:
-            return False
-        found = (self._rows / self._batches, (now - self._start) / self._batches)
-        before, self._before = self._before, found
-        self._start, self._rows, self._batches = now, 0, 0
-        return before is not None and any(
-            not 1 / SURPRISE < new / max(old, 1e-12) < SURPRISE for new, old in zip(found, before, strict=True)
-        )

@@ -107,7 +107,7 @@ class Batcher:
         queue = self._queue
         size = 0
         for array in entry.inputs.values():
-            size += array.nbytes
+            size += array.nbytes if array.dtype.char != "O" else sum(map(len, array.flat))
         entry.bytes = size
         if queue.rows + entry.rows > self._max_queue_rows or queue.bytes + size > self._max_queue_bytes:
             raise self._deadlines.no_room(entry, self._max_queue_rows, self._max_queue_bytes)

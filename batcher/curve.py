@@ -3,7 +3,7 @@
 Nothing is assumed of the shape: it may have steps (padded or compiled sizes) or a ceiling past which the rate falls.
 Sizes that never ran are interpolated. Pure: no clock, one owner. Invariants: 1. One outlier changes nothing: of each
 size the median of the last `KEPT` runs counts. 2. What changes for all sizes at once (a slower clock, a neighbour) is
-seen in any run and moves the whole curve.
+seen in any run, moves the whole curve, and is not taken for what batches in flight cost each other.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ EXACT = 64
 NOISE_KEPT = 101
 ALIKE = 4
 """Runs in a row that must all be slower, or all quicker, by more than `DRIFT` before the whole curve is moved."""
+ALIKE_ALONE = 2
+"""So many of them at least must have run alone: else it may be the neighbours."""
+SETTLED = 16
+"""Runs beside others after which they too say whether all has become slower: it is not the neighbours who change."""
 DRIFT = 1.25
 ALONE = 1.01
 """Fewer batches in flight on average are one, but for rounding."""
@@ -52,19 +56,22 @@ class Curve:
         """By batches in flight, from 0: by how much longer each takes; until it is learnt, as on one core."""
         self._beside = [0] * (slots + 1)
         """Runs from which it was learnt."""
+        self._agreed: list[float] | None = None
+        """What it was when a run alone last took as long as expected; None: as it is."""
         self._runs: dict[int, deque[float]] = {}
         self._median: dict[int, float] = {}
         self._sizes: list[int] = []
         self._noise: deque[float] = deque(maxlen=NOISE_KEPT)
         self._streak: list[float] = []
+        self._streak_alone = 0
+        """Runs alone, or as good as that, in the streak, however long it has become."""
 
     def ran(self, rows: int, seconds: float, running: float = 1.0) -> None:
         """A batch of `rows` took `seconds` while `running` batches were in flight on average, itself included."""
         self.runs += 1
         runs = self._runs.get(rows)
         if running < ALONE and runs is not None and len(runs) == KEPT:
-            ratio = seconds / self._median[rows]
-            self._watch(ratio)
+            self._watch(seconds / self._median[rows], alone=True)
             if self.runs & SAMPLED:
                 return  # well known: not worth the time
         if rows >= 1 and seconds > 0:
@@ -77,9 +84,11 @@ class Curve:
             expected = self.seconds(size)
             self._noise.append(min(OUTLIER, max(1 / OUTLIER, alone / expected)))
             if running >= 1.5:
-                self._learn_slowdown(running, seconds / expected)
+                settled = self._beside[min(round(running), len(self.slowdown) - 1)] >= SETTLED
+                self._watch(seconds / self._between(self._agreed or self.slowdown, running) / expected, alone=settled)
+                self._learn_slowdown(running, seconds / self.seconds(size))
             elif size != rows or len(self._runs.get(size, ())) < KEPT:
-                self._watch(alone / expected)
+                self._watch(alone / expected, alone=True)
         if running >= 1.5 and size in self._runs:
             return  # what ran alone says more
         runs = self._runs.get(size)
@@ -95,33 +104,51 @@ class Curve:
         if k > 1:
             # From an average of batches in flight to a whole one, along the line through (1, 1).
             whole = 1 + (factor - 1) * (k - 1) / (running - 1)
+            if self._agreed is None:
+                self._agreed = list(self.slowdown)
             self._beside[k] += 1
             self.slowdown[k] += max(0.1, 1 / self._beside[k]) * (min(max(whole, 0.5), 2.0 * k) - self.slowdown[k])
 
-    def _watch(self, ratio: float) -> None:
-        """Move all that is known if the last few runs all say so."""
+    def _watch(self, ratio: float, *, alone: bool) -> None:
+        """Move all that is known if the last few runs all say so, and enough of them `alone`, or as good as that.
+
+        What was learnt of neighbours since a run alone was as expected is then forgotten: it was the same slowness.
+        """
         streak = self._streak
         if 1 / DRIFT < ratio < DRIFT:
             if streak:
                 streak.clear()
+                self._streak_alone = 0
+            if alone:
+                self._agreed = None
             return
         streak.append(ratio)
+        self._streak_alone += alone
         if len(streak) > ALIKE:
             del streak[0]
-        if len(streak) == ALIKE and (min(streak) > DRIFT or max(streak) < 1 / DRIFT):
+        if len(streak) < ALIKE or self._streak_alone < ALIKE_ALONE:
+            return
+        if min(streak) > DRIFT or max(streak) < 1 / DRIFT:
             middle = sorted(streak)
             factor = (middle[1] + middle[2]) / 2
             for size, runs in self._runs.items():
                 self._runs[size] = deque((each * factor for each in runs), maxlen=KEPT)
                 self._median[size] *= factor
+            if self._agreed is not None:
+                self.slowdown[:] = self._agreed
+                self._agreed = None
             streak.clear()
+            self._streak_alone = 0
             self._noise.clear()
             self.drifts += 1
             self.moved *= factor
 
     def factor(self, running: float) -> float:
         """By how much longer a batch takes when `running` are in flight."""
-        slowdown = self.slowdown
+        return self._between(self.slowdown, running)
+
+    @staticmethod
+    def _between(slowdown: Sequence[float], running: float) -> float:
         below = int(running)
         if below + 1 >= len(slowdown):
             return slowdown[-1]

@@ -21,7 +21,7 @@ class Piece(Entry):
         super().__init__(inputs, rows, entry.key, entry.arrived)
         self.rank = entry.rank
         self.due = entry.due
-        self.bytes = sum([array.nbytes for array in inputs.values()])
+        self.bytes = entry.bytes * rows // max(entry.rows, 1)  # an even share
         self.length = entry.length
         self._whole = whole
         self._index = index

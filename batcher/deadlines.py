@@ -56,7 +56,7 @@ class Deadlines:
         self._counters.cells[cell.SHED] += 1
         raise WouldBeLate(
             f"model {self._model.name!r} is overloaded: the request would be answered in"
-            f" {(timeout_s + late_s) * 1e3:.3g} ms, its timeout is {timeout_s * 1e3:g} ms",
+            f" {(timeout_s + late_s) * 1e3:.1f} ms, its timeout is {timeout_s * 1e3:g} ms",
             late_s,
         )
 
@@ -92,10 +92,9 @@ class Deadlines:
 
     def hurry(self, now: float, key: Hashable, rows: int, verdict: WaitUntil) -> Dispatch | WaitUntil:
         """The same verdict on the `rows` waiting rows of a line, but that its first entry is not kept for too long."""
-        due = next(self._queue.front(key)).due
-        if self.outlook is None or due == inf:
+        if self.outlook is None:
             return verdict
-        return self.outlook.hurry(now, verdict, rows, due)
+        return self.outlook.hurry(now, verdict, rows, next(self._queue.front(key)).due)
 
     def describe(self, now: float) -> dict[str, Any]:
         """What a row that arrived now could expect, and why; nothing until a request with a deadline has come."""

@@ -88,7 +88,7 @@ def timers(limits: Limits, slots: int) -> dict[str, Timer]:
 
 def device_of(picture: Picture) -> Device:
     """The device that was learnt."""
-    return Device(picture.seconds.__getitem__, picture.slowdown, picture.noise)
+    return Device.of_table(picture.seconds, picture.slowdown, picture.noise)
 
 
 def dispersion(times: Sequence[float], per_window: float = 16.0) -> float:

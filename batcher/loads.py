@@ -75,9 +75,12 @@ def closed(
     return Load(clients=clients, thinks=_thinks(think_s, requests, Random(seed), spread), rows=rows)
 
 
-def recorded(opens: Sequence[float], requests: int, rows: Sequence[int] = ONE_ROW) -> Load:
-    """Arrival times that were seen (at least two, in order), again and again; after the last follows a mean gap."""
-    start, lap = opens[0], (opens[-1] - opens[0]) * len(opens) / (len(opens) - 1)
+def recorded(opens: Sequence[float], requests: int, rows: Sequence[int] = ONE_ROW, lap_s: float = 0.0) -> Load:
+    """Arrival times that were seen (at least two, in order), again and again; after the last follows a mean gap.
+
+    `lap_s`: for how long it was looked, if that was longer.
+    """
+    start, lap = opens[0], max(lap_s, (opens[-1] - opens[0]) * len(opens) / (len(opens) - 1))
     return Load([lap * (at // len(opens)) + opens[at % len(opens)] - start for at in range(requests)], rows=rows)
 
 

@@ -8,24 +8,26 @@ is expected: nothing but a run can tell that a model is not that slow any more.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Hashable, Iterable
-from math import exp, inf, log, sqrt
-from statistics import median
+from math import exp, inf
+from operator import itemgetter
 from typing import Protocol
 
 from batcher.admission import form, most_in_time, start
 from batcher.curve import Curve
 from batcher.decide import Dispatch, Plan, WaitUntil
 
-REFRESH_S = 0.005
-"""After which the rows of a full batch and the margin are looked at anew, which takes 50 us, at the end of a batch."""
+REFRESH_S = 0.02
+"""After which the rows of a full batch and the margin are looked at anew, at the end of a batch: 0.1 ms of work."""
 KEPT = 32
 """Batches that are remembered: how long they took, and how many times as long as expected."""
 DOUBT = (1.0,) * 7 + (1.15,)
 """What the latter is taken for until there are any."""
-NEAREST = 9
-"""Of the last batches so many, those of the most similar size, correct the curve for each size."""
+NEAR = 5
+"""Of the last batches so many of the next smaller sizes, and so many of this or larger ones, correct the curve for a
+size; or all of this size, if there are so many."""
 MOST_MARGIN = 0.25
 """Share of the time that requests have which the margin may be: where runs are that uneven, some will be late."""
 SURE = 0.95
@@ -69,8 +71,10 @@ class Outlook:
         """By rows, since the last refresh."""
         self._took: deque[tuple[int, float]] = deque(maxlen=KEPT)
         """Rows and seconds of the last batches."""
-        self._factors: list[tuple[int, float]] = []
-        """Their rows, and by what the curve was wrong; the last first."""
+        self._sizes: list[int] = []
+        """Their rows, in order."""
+        self._factors: list[float] = []
+        """By what the curve was wrong for these."""
         self._errors = deque(DOUBT, maxlen=KEPT)
         self._refreshed = -inf
         self._pace = 0.0
@@ -86,7 +90,10 @@ class Outlook:
         errors = sorted(self._errors)
         self._excess = max(0.0, errors[int(SURE * len(errors))] - 1)
         self._in_flight = min(self._learnt.plan.in_flight, len(curve.slowdown) - 1)
-        self._factors = [(rows, took_s / max(curve.seconds(rows), 1e-9)) for rows, took_s in reversed(self._took)]
+        factors = [(rows, took_s / max(curve.seconds(rows), 1e-9)) for rows, took_s in reversed(self._took)]
+        factors.sort(key=itemgetter(0))
+        self._sizes = [rows for rows, _ in factors]
+        self._factors = [factor for _, factor in factors]
         self._seconds.clear()
         if self.patience_s:
             longest_s = self.patience_s / FIT / (1 + min(self._excess, MOST_MARGIN))
@@ -104,8 +111,11 @@ class Outlook:
         found = self._seconds.get(rows)
         if found is None:
             curve = self._learnt.curve
-            near = sorted(self._factors, key=lambda pair: abs(log(pair[0] / max(rows, 1))))[:NEAREST]
-            factor = median([each for _, each in near]) if near else curve.factor(self._in_flight)
+            begin, end = bisect_left(self._sizes, rows), bisect_right(self._sizes, rows)
+            if end - begin < NEAR:
+                begin, end = max(0, begin - NEAR), begin + NEAR
+            near = sorted(self._factors[begin:end])
+            factor = near[len(near) // 2] if near else curve.factor(self._in_flight)
             found = self._seconds[rows] = curve.seconds(rows) * factor
         return found
 
@@ -141,8 +151,11 @@ class Outlook:
         return begin + (self.seconds(mine) if mine < full else full_s) + self.margin_s(wait_s)
 
     def margin_s(self, wait_s: float) -> float:
-        """What is added to the expectation of a request that waits so long: errors of several batches partly cancel."""
-        return min(self._excess * self.full_s * sqrt(2 + wait_s / self.full_s), MOST_MARGIN * self.patience_s)
+        """What is added to the expectation of a request that waits so long, and then for a full batch.
+
+        Errors are taken to go on: a machine that has slowed down has done so for all batches ahead.
+        """
+        return min(self._excess * (self.full_s + wait_s), MOST_MARGIN * self.patience_s)
 
     def late_by(self, now: float, ahead: int, rows: int, due: float) -> float:
         """By how much an arrival with `ahead` rows before it would miss `due`, in seconds; 0 or less: it is let in."""
@@ -180,8 +193,10 @@ class Outlook:
     def hurry(self, now: float, verdict: WaitUntil, rows: int, due: float) -> Dispatch | WaitUntil:
         """The same verdict on `rows` waiting rows, but that the first, with this deadline, is not kept for too long.
 
-        In overload nobody is waited for.
+        In overload nobody is waited for. While the executor is busy, or without a deadline, nothing changes.
         """
+        if inf in (verdict.time, due):
+            return verdict
         if self._in_overload(now):
             return Dispatch(self.full, "deadline")
         latest = due - self.seconds(rows) * (1 + 2 * self._excess)

@@ -23,6 +23,7 @@ from batcher.decide import WaitUntil
 from batcher.outlook import Outlook
 
 BREATH = 7
+LEAST_RETRY_S = 1e-6
 
 
 @dataclass(slots=True)
@@ -54,6 +55,19 @@ class Device:
     noise: Sequence[float] = (1.0,)
     drift: Callable[[float], float] | None = None
 
+    @classmethod
+    def of_table(cls, table: Sequence[float], slowdown: Sequence[float], noise: Sequence[float]) -> Device:
+        """With `table[rows]` seconds; a request of more rows is cut: full batches and a rest, one after the other."""
+        top = len(table) - 1
+
+        def seconds(rows: int) -> float:
+            if rows <= top:
+                return table[rows]
+            full, rest = divmod(rows, top)
+            return full * table[top] + (table[rest] if rest else 0.0)
+
+        return cls(seconds, slowdown, noise)
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -66,7 +80,7 @@ class Outcome:
     device_s: float = 0.0
     """Seconds of the batches, each as if alone."""
     dues: list[float] = field(default_factory=list)
-    """Of those that were answered; infinite without a deadline."""
+    """Of those that were answered, if the load has timeouts."""
     refused: list[float] = field(default_factory=list)
     """Arrivals of those that were not let in."""
     left: list[float] = field(default_factory=list)
@@ -102,7 +116,7 @@ def simulate(
         if service.next_end <= now:
             for batch in service.ended(now):
                 arrived += [came for came, _, _, _ in batch]
-                dues += [due for _, _, _, due in batch]
+                dues += [due for _, _, _, due in batch] if load.timeouts else ()
                 finished += [now] * len(batch)
                 if load.clients:
                     line.come_back(now, batch)
@@ -110,6 +124,8 @@ def simulate(
             line.arrive(now)
         while queue:
             verdict = controller.decide(now, line.rows, queue[0][0], len(running))
+            if outlook is not None and isinstance(verdict, WaitUntil):
+                verdict = outlook.hurry(now, verdict, line.rows, queue[0][3])
             if isinstance(verdict, WaitUntil):
                 timer = verdict.time
                 break
@@ -138,6 +154,7 @@ class _Line:
         self._next_open = next(self._opens, inf)
         self._thinks = cycle(load.thinks)
         self._sizes = cycle(load.rows)
+        self._timed = bool(load.timeouts)
         self._timeouts = cycle(load.timeouts or (inf,))
         step = load.apart_s / max(1, load.clients)
         self._returns = [(client * step + next(self._thinks), client) for client in range(1, load.clients + 1)]
@@ -160,7 +177,7 @@ class _Line:
 
     def _enter(self, now: float, client: int) -> None:
         rows = next(self._sizes)
-        self.queue.append((now, rows, client, now + next(self._timeouts)))
+        self.queue.append((now, rows, client, now + next(self._timeouts) if self._timed else inf))
         self.rows += rows
         self._controller.arrived(now, rows, client)
 
@@ -184,7 +201,7 @@ class _Line:
 
 
 class _Door(_Line):
-    """A line that lets in only those who will be in time."""
+    """A line that lets in only those who will be in time. Clients that are refused come back when they are told to."""
 
     def __init__(self, load: Load, controller: Controller, outlook: Outlook, outcome: Outcome) -> None:
         super().__init__(load, controller)
@@ -194,20 +211,29 @@ class _Door(_Line):
     def _enter(self, now: float, client: int) -> None:
         due = now + next(self._timeouts)
         rows = next(self._sizes)
-        if self._outlook.late_by(now, self.rows, rows, due) > 0:
+        late_s = self._outlook.late_by(now, self.rows, rows, due)
+        if late_s > 0:
             self._outcome.refused.append(now)
+            self._send_back(now, client, late_s)
             return
         self.queue.append((now, rows, client, due))
         self.rows += rows
         self._controller.arrived(now, rows, client)
 
+    def _send_back(self, now: float, client: int, wait_s: float) -> None:
+        if client:
+            heappush(self._returns, (now + max(wait_s, LEAST_RETRY_S) + next(self._thinks), client))
+
     def take(self, now: float, most_rows: int) -> list[_Request]:
         front = ((due, rows) for _, rows, _, due in self.queue)
         most_rows, leave = self._outlook.form(now, most_rows, self.rows, front)
         for _ in range(leave):
-            came, rows, _, _ = self.queue.popleft()
+            came, rows, client, _ = self.queue.popleft()
             self.rows -= rows
             self._outcome.left.append(came)
+            self._send_back(now, client, self._outlook.full_s)
+        if leave:
+            self._find_next()
         return super().take(now, most_rows) if self.queue else []
 
 

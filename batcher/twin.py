@@ -93,7 +93,7 @@ class Twin:
         self.requests = 0 if known < FEWEST else min(known, max(REQUESTS, CYCLES * load.clients))
         if load.clients and not load.opens and known >= FEWEST:
             self.requests = max(self.requests, CYCLES * load.clients)
-        self._device = Device(picture.seconds.__getitem__, picture.slowdown, picture.noise)
+        self._device = Device.of_table(picture.seconds, picture.slowdown, picture.noise)
         self.best_rows = best_rows(picture.seconds)
         # Clients that begin together stay together under plans that would never have brought them together.
         load = replace(load, apart_s=picture.seconds[self.best_rows])
@@ -126,6 +126,8 @@ class Twin:
 def _most_different(load: Load, earlier: Sequence[Load]) -> list[Load]:
     """The earlier load whose rate differs most from this one's, if by more than `DIFFERENT`."""
     rate = _open_rate(load)
+    if not rate:  # one request says nothing of a rate
+        return []
     ratios = [
         (max(rate, other) / min(rate, other), index) for index, other in enumerate(map(_open_rate, earlier)) if other
     ]

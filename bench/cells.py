@@ -85,16 +85,20 @@ def _between(points, rows):
     return points[-1][1] * rows / points[-1][0] if rows > points[-1][0] else points[0][1]
 
 
-def cell(seed, requests):
-    """One cell; the same seed gives the same cell."""
-    random = Random(seed)
+def machine(random):
+    """(name, seconds by rows, slots, device) of a random model on a random executor."""
     model, table = curve(random)
     slots, parallel = random.choice(((1, 1.0), (1, 1.0), (2, 1.0), (2, 2.0), (4, 1.0), (4, 4.0), (4, 2.0), (2, 1.4)))
     slowdown = [1.0, *(max(1.0, k / parallel) for k in range(1, slots + 1))]
     noise = [random.lognormvariate(0, 0.05) for _ in range(NOISES)]
-    device = Device(table.__getitem__, slowdown, noise)
-    most = capacity(table, slowdown)
-    name, rate = f"{model}, {slots} slots of which {parallel:g} run", 0.0
+    return f"{model}, {slots} slots of which {parallel:g} run", table, slots, Device(table.__getitem__, slowdown, noise)
+
+
+def cell(seed, requests):
+    """One cell; the same seed gives the same cell."""
+    random = Random(seed)
+    name, table, slots, device = machine(random)
+    most, rate = capacity(table, device.slowdown), 0.0
     if random.random() < 0.4:
         clients = random.choice((1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64))
         think = table[1] * 10 ** random.uniform(-2, 0.7)

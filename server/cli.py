@@ -23,6 +23,7 @@ from model_repo.remote.remotes import Remotes
 from server import logs, models, preflight
 from server.options import ENVIRONMENT, merge, misspelt, spelling, with_options
 from server.pool.run import run_pool
+from server.simulate import simulate
 from server.welcome import welcome
 
 USAGE = 2
@@ -37,6 +38,7 @@ app = typer.Typer(
     help="Headrace serves ONNX models over REST and gRPC.",
 )
 app.add_typer(models.app, name="models")
+app.command()(simulate)
 
 
 def main() -> None:

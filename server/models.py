@@ -1,4 +1,4 @@
-"""The command line over a running server's repository: `headrace models list | load | unload | reload | wait`.
+"""The command line over a running server: `headrace models list | load | unload | reload | wait | batcher`.
 
 A client of the V2 repository extension, so it works from anywhere and with other servers that speak it. Exit codes: 0
 what was asked is so, 1 the server refused or the time was up, 2 no server answers at the address, or wrong usage.
@@ -10,7 +10,7 @@ import base64
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from model_repo.found import ASLEEP
+from server.portrait import portrait
 
 REFUSED, UNREACHABLE = 1, 2
 POLL_S = 0.2
@@ -107,6 +108,34 @@ def wait(
                 return
         time.sleep(POLL_S)
     _fail(f"not ready after {timeout:g} s: {missing}", REFUSED)
+
+
+@app.command()
+def batcher(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, or NAME/VERSION.")],
+    url: Url = LOCAL,
+    as_json: AsJson = False,
+    timeout: Timeout = 10.0,
+) -> None:
+    """What the batcher of one replica has learnt and does, and why. JSON has the recent requests as well."""
+    model, _, version = name.partition("/")
+    path = f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
+    answer = ask(url, f"{path}/batcher", {"recording": "true"} if as_json else {}, timeout)
+    if as_json:
+        typer.echo(answer.text)
+        return
+    console = Console()
+    for part in portrait(answer.json()):
+        console.print(part, highlight=False, soft_wrap=isinstance(part, str), markup=False)
+
+
+def ask(url: str, path: str, params: Mapping[str, str], timeout: float = 10.0) -> httpx.Response:
+    """What the server answers. Ends the command with a sentence if it refuses, or if none is there."""
+    with _server(url, timeout) as server:
+        answer = server.get(path, params=params)
+    if not answer.is_success:
+        _fail(_why(answer), REFUSED)
+    return answer
 
 
 def _missing(rows: Sequence[dict[str, Any]], names: Sequence[str], ready: bool) -> str:

@@ -145,3 +145,38 @@ def test_a_plan_that_waits_is_looked_at_again_too():
     controller.finished = lambda *args: (answered.extend(args[-1]), finished(*args))
     simulate(load, device, controller, 20_000)
     assert True in late
+
+
+@pytest.mark.parametrize("times", [5.0, 0.2])
+def test_a_load_that_has_changed_is_planned_for_within_a_few_hundred_requests(times):
+    """From what came since alone: what came before says nothing of it."""
+    device, first = Device(affine), 240 if times < 1 else 48
+    at, since, plannings = 3000 / first, 0, []
+
+    def planner(picture, settings, found):
+        opens = picture.load.opens
+        plannings.append((since, (len(opens) - 1) / opens[-1]))
+        plan_at_once(picture, settings, found)
+
+    def counted(now, rows, client):
+        nonlocal since
+        since += now > at
+        arrived(now, rows, client)
+
+    controller = adaptive(device, planner=planner)
+    arrived, controller.arrived = controller.arrived, counted
+    simulate(loads.step(first, 6000, 1, at, times), device, controller, 6000)
+    requests, rate = next(each for each in plannings if each[0])
+    assert requests < 300
+    assert rate == pytest.approx(first * times, rel=0.4)
+
+
+def test_a_device_that_has_become_slower_keeps_its_batches_in_flight():
+    """Two that do not slow each other down, nearly always both busy: the slowness is not the other's."""
+    when = 6.0
+    device = Device(affine, [1.0, 1.0, 1.0], drift=lambda now: 1.0 if now < when else 2.0)
+    controller, load = adaptive(device, slots=2), loads.poisson(500, 6000, seed=1)
+    simulate(load, device, controller, 6000)
+    assert controller.curve.seconds(8) == pytest.approx(2 * affine(8), rel=0.1)
+    assert controller.curve.factor(2) == pytest.approx(1.0, abs=0.1)
+    assert controller.plan.in_flight == 2

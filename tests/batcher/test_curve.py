@@ -44,6 +44,45 @@ def test_what_batches_in_flight_cost_each_other_is_learnt():
     assert curve.seconds(4) == pytest.approx(0.008)
 
 
+def settled(beside=1.4):
+    """A curve that knows by how much two batches in flight slow each other down."""
+    curve = known()
+    for _ in range(30):
+        curve.ran(4, 0.008)
+        curve.ran(4, beside * 0.008, running=2.0)
+    return curve
+
+
+def test_a_slower_device_is_not_taken_for_neighbours():
+    """Where few runs are alone, those beside others had been learnt from before anybody knew."""
+    curve = known()
+    curve.slowdown[2] = 1.0
+    for _ in range(3):
+        curve.ran(4, 2 * 0.008, running=2.0)
+    for _ in range(2):
+        curve.ran(4, 2 * 0.008)
+    assert (curve.drifts, curve.moved) == (1, pytest.approx(2.0))
+    assert curve.factor(2) == 1.0
+    assert curve.seconds(16) == pytest.approx(0.040)
+
+
+def test_once_neighbours_are_known_runs_beside_them_say_that_all_is_slower():
+    curve = settled()
+    for _ in range(4):
+        curve.ran(4, 2 * 1.4 * 0.008, running=2.0)
+    assert (curve.drifts, curve.moved) == (1, pytest.approx(2.0, rel=0.05))
+    assert curve.factor(2) == pytest.approx(1.4, rel=0.05)
+
+
+def test_neighbours_that_have_become_worse_are_not_taken_for_a_slower_device():
+    curve = settled()
+    for _ in range(60):
+        curve.ran(4, 0.008)
+        curve.ran(4, 2.0 * 0.008, running=2.0)
+    assert curve.drifts == 0
+    assert curve.factor(2) == pytest.approx(2.0, rel=0.05)
+
+
 def test_wild_runs_are_not_trusted():
     curve = known()
     assert curve.trusted()

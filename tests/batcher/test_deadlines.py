@@ -229,6 +229,24 @@ async def test_bytes_that_wait_are_bounded_and_count_what_waits():
         assert batcher._queue.bytes == batcher.queue_rows == 0
 
 
+@virtual
+async def test_texts_count_with_their_length():
+    async with serving(max_queue_bytes=100) as batcher:
+        batcher.ask([0])
+        await turns()
+        for text, fits in (("a" * 60, True), ("b" * 41, False), ("c" * 40, True)):
+            entry = Asked([1], asyncio.get_running_loop().time())
+            entry.inputs = {"x": np.array([[text]], dtype=object)}
+            if fits:
+                batcher.submit(entry)
+            else:
+                with pytest.raises(QueueFull, match="60 bytes wait"):
+                    batcher.submit(entry)
+        for entry in list(batcher._queue.front(())):
+            batcher.cancel(entry)
+        assert batcher._queue.bytes == 0
+
+
 # -- any traffic -------------------------------------------------------------------------------------------------------
 
 NOISY = tuple(min(1.5, Random(1).lognormvariate(0, 0.1)) for _ in range(100))

@@ -196,6 +196,7 @@ class AnyTraffic(RuleBasedStateMachine):
     @invariant()
     def the_queue_is_as_long_as_its_gauge_says(self):
         assert self.batcher.queue_rows == len(self.table.waiting())
+        assert self.batcher._queue.bytes == 4 * self.batcher.queue_rows
 
     @invariant()
     def no_batch_is_above_the_limits_or_out_of_order(self):

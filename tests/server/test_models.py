@@ -1,6 +1,7 @@
 """`headrace models`: the command line over a real server, and what it says where there is none."""
 
 import json
+import re
 import socket
 import threading
 from types import SimpleNamespace
@@ -120,3 +121,21 @@ def test_waiting_for_a_server_that_never_comes_ends(nowhere):
 def test_the_address_may_be_in_the_environment(url, monkeypatch):
     monkeypatch.setenv("HEADRACE_URL", url)
     assert headrace("list").returncode == 0
+
+
+def test_the_batcher_of_a_model_is_shown_in_words(url):
+    headrace("load", "m", url=url)
+    body = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 10]}]}
+    for _ in range(100):  # connections of their own: both replicas have some
+        httpx.post(f"{url}/v2/models/m/infer", json=body)
+    done = headrace("batcher", "m", url=url)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, *rest = done.stdout.splitlines()
+    assert re.fullmatch(r"m/\d, replica [01] of 2 \(each request may reach another\): adaptive for mean, .*", first)
+    assert second == "- nothing waits; 0 batches in flight"
+    for words in ("nobody is waited for", "batches closed: ", "the curve, from", "rows/s", "everything at once"):
+        assert any(words in line for line in rest), words
+    said = json.loads(headrace("batcher", "m/2", "--json", url=url).stdout)
+    assert (said["version"], len(said["recording"]["rows"])) == ("2", said["arrivals"]["requests"])
+    done = headrace("batcher", "nosuch", url=url)
+    assert (done.returncode, done.stderr) == (1, "headrace: model 'nosuch' is not found\n")

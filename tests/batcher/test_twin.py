@@ -1,0 +1,11 @@
+"""The model's twin, where little is known."""
+
+from batcher.decide import Limits
+from batcher.simulate import Load
+from batcher.twin import Picture, Twin
+
+
+def test_one_request_by_itself_has_no_rate_to_compare_with_earlier_ones():
+    load = Load(opens=[0.0], clients=2, thinks=[0.01] * 40)
+    picture = Picture([0.0, 0.01], [1.0, 1.0], [1.0], load, Limits(1), earlier=[Load(opens=[0.0, 1.0, 2.0])])
+    assert Twin(picture).open_rate == 0.0
