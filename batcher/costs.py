@@ -3,8 +3,8 @@
     seconds = run + rows * (row + token * length + square * length^2),   no term below zero
 
 Fitted to the last batches and to those timed at load, by relative errors; what took more than twice as long as that
-says was held up, and is left out. Those of the load are taken to be as slow as the runs are now; they keep the terms apart
-where the traffic shows one corner only. For dividing what waits nothing but the proportions matters. Pure: no clock.
+says was held up, and is left out. Those of the load are taken to be as slow as the runs are now; they keep the terms
+apart where the traffic shows one corner only. For dividing what waits only the proportions matter. Pure: no clock.
 """
 
 from __future__ import annotations
