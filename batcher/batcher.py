@@ -19,6 +19,7 @@ from math import inf
 from typing import Any
 
 from batcher.account import Accounts
+from batcher.adaptive import Adaptive
 from batcher.alarm import Alarm
 from batcher.assemble import concat, split
 from batcher.controller import Controller
@@ -45,8 +46,8 @@ NO_LIMIT = 1 << 62
 class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
-    `lengths`: requests of different lengths share a batch. With `batched` False every request runs alone, as it is, and
-    counts as one row: `max_batch_rows` must be 1. `turn`: its place among those that share its device.
+    With `lengths` those of several share a batch. With `batched` False each runs alone: `max_batch_rows` must be 1.
+    `turn`: its place among those that share its device.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class Batcher:
         self._max_queue_rows = max_queue_rows
         self._max_queue_bytes = max_queue_bytes
         self._counters = counters
-        self._batched = batched
-        self._lengths = lengths
+        self._batched, self._lengths = batched, lengths
+        self._learns = isinstance(controller, Adaptive)
         self._clock = clock
         self.accounts = Accounts()
         self._queue = RowQueue()
@@ -145,8 +146,8 @@ class Batcher:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
         now = self._clock()
         found = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
-        found |= self._turn.describe() | self._deadlines.describe(now)
-        return found if self._lengths is None else found | {"lengths": self._lengths.describe()}
+        lengths = {} if self._lengths is None else {"lengths": self._lengths.describe()}
+        return found | self._turn.describe() | self._deadlines.describe(now) | lengths
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
@@ -199,10 +200,13 @@ class Batcher:
         if self._queue.runs_again(key):
             return Dispatch(most, "at_once")
         verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._in_flight.count, key)
-        if waiting.rows >= most and isinstance(verdict, WaitUntil) and verdict.time < inf:
-            return Dispatch(most, "full")  # the memory allows no more
-        if self._deadlines.outlook is not None and isinstance(verdict, WaitUntil) and verdict.time < inf:
-            return self._deadlines.hurry(now, key, waiting.rows, verdict)
+        if isinstance(verdict, WaitUntil) and verdict.time < inf:
+            if waiting.rows >= most:
+                return Dispatch(most, "full")  # the memory allows no more
+            if self._learns and (self._queue.lines > 1 or (self._lengths is not None and self._lengths.leaves_some)):
+                return Dispatch(most, "at_once")  # there is more to do; whoever comes finds company among what is left
+            if self._deadlines.outlook is not None:
+                return self._deadlines.hurry(now, key, waiting.rows, verdict)
         return verdict
 
     def _close_batch(self, now: float, key: Hashable, waiting: int, verdict: Dispatch) -> list[Entry]:
@@ -216,8 +220,7 @@ class Batcher:
                     deliver(self._model, [entry], [self._deadlines.too_late(entry, now)])
             if late and next(self._queue.front(key), None) is None:
                 return []
-        choose = self._lengths.choose if self._lengths is not None else None
-        batch = self._queue.take(key, min(rows, most), choose)
+        batch = self._queue.take(key, min(rows, most), None if self._lengths is None else self._lengths.choose)
         self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
         self._counters.cells[REASON_AT[verdict.reason]] += 1
         if self.accounts.entries:

@@ -2,9 +2,9 @@
 
     seconds = run + rows * (row + token * length + square * length^2),   no term below zero
 
-Fitted to the last batches and to those that were timed at load, by relative errors: a run that was held up counts for
-little. The latter are taken to be as slow as the runs are now; they keep the terms apart where the traffic shows one
-corner only. For dividing what waits nothing but the proportions matters. Pure: no clock, one owner.
+Fitted to the last batches and to those timed at load, by relative errors; what took more than twice as long as that
+says was held up, and is left out. Those of the load are taken to be as slow as the runs are now; they keep the terms
+apart where the traffic shows one corner only. For dividing what waits only the proportions matter. Pure: no clock.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ KEPT = 256
 """Runs to which it is fitted."""
 REFIT = 256
 """Runs from one fit to the next, once there are as many; before, after twice as many as the last time."""
+
+HELD_UP = 2.0
 
 Timed = tuple[int, int, float]
 """Rows, length, seconds."""
@@ -75,7 +77,13 @@ class Costs:
 
 
 def fit(timed: Sequence[Timed]) -> Terms:
-    """The terms with the least sum of squared relative errors."""
+    """The terms with the least sum of squared relative errors, without those that were held up."""
+    terms = _fit(timed)
+    kept = [each for each in timed if each[2] < HELD_UP * terms.seconds(each[0], each[1])]
+    return _fit(kept) if len(timed) // 2 < len(kept) < len(timed) else terms
+
+
+def _fit(timed: Sequence[Timed]) -> Terms:
     rows, length, seconds = np.array(timed, float).T
     parts = np.stack([np.ones_like(rows), rows, rows * length, rows * length**2], axis=1) / seconds[:, None]
     scale = np.linalg.norm(parts, axis=0)

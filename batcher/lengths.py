@@ -19,6 +19,10 @@ from headrace.requests import Array
 
 REMEMBERED = 512
 """Rows over which the mean length is taken, about."""
+SHARES = 16
+"""Batches over which the share of what waits that they take is averaged, about."""
+MOST = 0.9
+"""With less than this share in a batch the next one waits already."""
 
 
 class Lengths:
@@ -29,6 +33,9 @@ class Lengths:
         self._padding = padding
         self._mean = 0.0
         self._rows = 0
+        self._share = 1.0
+        self.leaves_some = False
+        """Whether there is something to do while a batch runs or is waited for: part of what waits is not in it."""
         self._real = self._padded = 0
         """Rows times length, of the requests and of their batches."""
 
@@ -48,6 +55,9 @@ class Lengths:
                     break
                 batch.append(entry)
                 rows += entry.rows
+        share = rows / max(1, min(sum(rows_of.values()), most_rows))
+        self._share += (min(share, 1.0) - self._share) / SHARES
+        self.leaves_some = self._share < MOST
         return batch
 
     def concat(self, batch: Sequence[Entry]) -> Mapping[str, Array]:
@@ -84,6 +94,7 @@ class Lengths:
         terms = self.costs.terms
         return {
             "mean_length": round(self._mean, 2),
+            "taken_share": round(self._share, 4),
             "padded_share": round(1 - self._real / self._padded, 4) if self._padded else 0.0,
             "run_ms": terms.run * 1e3,
             "row_ms": terms.row * 1e3,

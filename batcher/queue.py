@@ -30,6 +30,11 @@ class RowQueue:
         self._last = 0.0
         """The highest rank so far."""
 
+    @property
+    def lines(self) -> int:
+        """How many kinds of entries wait, as of the last `groups()`."""
+        return len(self._lines)
+
     def append(self, entry: Entry) -> None:
         """Put an entry into its line."""
         line = self._lines.get(entry.key)

@@ -29,9 +29,8 @@ Axes: TypeAlias = dict[str, int]
 """Input -> its axis that is the length."""
 
 MASK = "mask"
-GRID = ((1, 4), (1, 16), (4, 4), (4, 16), (1, 64), (16, 4), (16, 16), (4, 64), (16, 64))
-"""Rows and length of the batches that are timed; the lengths are scaled to what the model takes."""
-SHORTEST = 4
+GRID = ((1, 4), (4, 4), (1, 16), (4, 16), (16, 4), (16, 16))
+"""Rows of the batches that are timed, and by how much they are longer than what the probe has timed."""
 GRID_S = 0.3
 """Longest time for all of them."""
 
@@ -71,7 +70,8 @@ def find_padding(
     else:
         verdict = _try_all(signature, found, declared or {}, run, batched.free)
     if verdict.padding is not None:
-        verdict.costs = _time(signature, verdict.padding, run, batched.free, clock)
+        verdict.costs = [(rows, batched.free, seconds) for rows, seconds in batched.curve]
+        verdict.costs += _time(signature, verdict.padding, run, batched.free, clock)
     elif declared is not None:
         raise LoadFailed(f"model {model}: it cannot be padded, as batching.pad demands: {verdict.reason}")
     else:
@@ -104,6 +104,10 @@ def _declared_axes(model: ModelId, signature: Signature, declared: Mapping[str, 
         if spec is None:
             known = ", ".join(map(repr, specs))
             raise LoadFailed(f"model {model}: batching.pad names input {name!r}, the model's inputs are {known}")
+        if spec.optional:
+            raise LoadFailed(
+                f"model {model}: batching.pad names input {name!r}, which may be left out: it is not padded"
+            )
         inner = _free_axes(spec)
         if len(inner) != 1:
             raise LoadFailed(
@@ -174,16 +178,17 @@ def _time(
     """What batches of some rows and lengths take, the time for it being limited."""
     costs: list[tuple[int, int, float]] = []
     begun = clock()
-    for rows, scale in GRID:
-        length = scale * free // SHORTEST
+    for rows, longer in GRID:
+        took = []
         try:
-            inputs = sized(samples(signature, rows, free), padding, length)
-            run(inputs)  # the first of a shape allocates
-            started = clock()
-            run(inputs)
+            inputs = sized(samples(signature, rows, free), padding, longer * free)
+            for _ in range(3):  # the first of a shape allocates
+                started = clock()
+                run(inputs)
+                took.append(clock() - started)
         except Exception:
             break
-        costs.append((rows, length, clock() - started))
+        costs.append((rows, longer * free, min(took[1:])))
         if clock() - begun > GRID_S:
             break
     return costs

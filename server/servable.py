@@ -38,9 +38,6 @@ UNBATCHED = BatchingLimits(controller="timer")
 BATCH_S, ROW_S = 35e-6, 10e-6
 """What a batch and each request in it take besides the run: putting together, answering. Until it is learnt."""
 
-FIRST_LENGTH = 16
-"""The mean length of requests whose lengths are padded, until they come."""
-
 OpenCounters = Callable[[ModelId, int], ModelCounters]
 """(model, max_batch_rows) -> this replica's counters of that version."""
 
@@ -102,8 +99,7 @@ async def load_servable(
     metadata, batching = loaded.metadata, spec.config.batching
     max_batch_rows = batching.max_batch_rows if metadata.batchable else 1
     counters = open_counters(spec.id, max_batch_rows)
-    lengths = _lengths(loaded)
-    controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, lengths, planner)
+    controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner)
     expected = controller.curve.seconds if isinstance(controller, Adaptive) else None
     turns = _turns(devices, loaded.device, replicas) if devices is not None else None
     batcher = Batcher(
@@ -115,7 +111,7 @@ async def load_servable(
         counters,
         max_queue_bytes=batching.max_queue_bytes,
         batched=metadata.batchable,
-        lengths=lengths,
+        lengths=_lengths(loaded),
         turn=turns.join(batching.weight, expected) if turns is not None else None,
     )
     batcher.start()
@@ -152,19 +148,14 @@ def _lengths(loaded: LoadedModel) -> Lengths | None:
     return Lengths(padding, timed)
 
 
-def _controller(
-    batching: BatchingLimits, max_batch_rows: int, loaded: LoadedModel, lengths: Lengths | None, planner: Planner
-) -> Controller:
+def _controller(batching: BatchingLimits, max_batch_rows: int, loaded: LoadedModel, planner: Planner) -> Controller:
     slots, delay_ms = loaded.executor.slots, batching.max_queue_delay_ms
     if batching.controller == "timer":
         return Timer(Limits(max_batch_rows, (delay_ms or 0.0) / 1e3), slots)
-    seed = [(rows, seconds + BATCH_S + rows * ROW_S) for rows, seconds in loaded.curve]
-    if lengths is not None:
-        seed = [(rows, lengths.costs.terms.seconds(rows, FIRST_LENGTH)) for rows, _ in loaded.curve]
     return Adaptive(
         Limits(max_batch_rows, inf if delay_ms is None else delay_ms / 1e3),
         slots,
-        seed=seed,
+        seed=[(rows, seconds + BATCH_S + rows * ROW_S) for rows, seconds in loaded.curve],
         objective=batching.objective,
         slo_s=(batching.slo_ms or 0.0) / 1e3,
         planner=planner,

@@ -1,8 +1,8 @@
 """Tiny ONNX models with a length, INT64 [n, length] in: some are the same padded and alone, some are not."""
 
 import numpy as np
-from onnx import TensorProto, helper
-from onnx_models import constant, model, tensor
+from onnx import ModelProto, TensorProto, helper
+from onnx_models import constant, counted_loop, model, tensor
 
 node = helper.make_node
 WIDTH = 8
@@ -120,3 +120,19 @@ def text():
     """words BYTES [n, length] -> y = words."""
     shape = ("n", "length")
     return model([node("Identity", ["words"], ["y"])], [tensor("words", "BYTES", shape)], [tensor("y", "BYTES", shape)])
+
+
+def busy_attention():
+    """As `attention`, with loops INT64 [n, 1]: four products of large matrices and the most loops of the batch.
+
+    So a run costs more than all that is filled in, and a request says how long its batch takes.
+    """
+    proto = ModelProto.FromString(attention())
+    for each in proto.graph.node:
+        each.output[:] = ["mean at once" if name == "mean" else name for name in each.output]
+    nodes, constants = counted_loop("trips", "brake", 384)
+    proto.graph.input.append(tensor("loops", "INT64", ("n", 1)))
+    count = [node("ReduceMax", ["loops"], ["most"], axes=[0, 1], keepdims=0), node("Add", ["most", "four"], ["trips"])]
+    proto.graph.node.extend([*count, *nodes, node("Add", ["mean at once", "brake"], ["mean"])])
+    proto.graph.initializer.extend([*constants, constant("four", 4, np.int64)])
+    return bytes(proto.SerializeToString(deterministic=True))

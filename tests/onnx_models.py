@@ -236,7 +236,7 @@ def slow(layers: int = 40, width: int = 512) -> bytes:
     return model(nodes, [tensor("h0", "FP32", shape)], [tensor(f"h{layers}", "FP32", shape)], weights)
 
 
-def _loop(trips: str, end: str, width: int) -> tuple[list[NodeProto], list[TensorProto]]:
+def counted_loop(trips: str, end: str, width: int) -> tuple[list[NodeProto], list[TensorProto]]:
     """Nodes and constants that make `end`, a scalar of 0, after so many products of two matrices of `width`."""
     body = helper.make_graph(
         [helper.make_node("MatMul", ["h", "w"], ["next"]), helper.make_node("Identity", ["on"], ["still_on"])],
@@ -257,7 +257,7 @@ def busy(width: int = 384) -> bytes:
 
     A loop is a product of two matrices of `width`, some milliseconds: a request says how long its batch takes.
     """
-    nodes, constants = _loop("most", "nothing", width)
+    nodes, constants = counted_loop("most", "nothing", width)
     shape = ("n", 1)
     return model(
         [
@@ -279,7 +279,7 @@ def slowed(serialised: bytes, loops: int = 4, width: int = 384) -> bytes:
     (output, *_) = proto.graph.output
     for node in proto.graph.node:
         node.output[:] = ["at once" if name == output.name else name for name in node.output]
-    nodes, constants = _loop("loops", "brake", width)
+    nodes, constants = counted_loop("loops", "brake", width)
     proto.graph.node.extend([*nodes, helper.make_node("Add", ["at once", "brake"], [output.name])])
     proto.graph.initializer.extend([*constants, constant("loops", loops, np.int64)])
     return bytes(proto.SerializeToString(deterministic=True))

@@ -13,21 +13,24 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 from live import serving
-from raw_http import ask, request
+from raw_http import Connection, ask, eventually, request
 
 LANGUAGE = Path(__file__).parents[2] / "examples" / "models" / "language" / "1" / "model.onnx"
-LENGTHS = [int(length) for length in np.random.default_rng(7).lognormal(2.5, 0.7, 60).clip(1, 60)]
+LENGTHS = [int(length) for length in np.random.default_rng(7).lognormal(2.5, 0.7, 40).clip(1, 60)]
+LONG = 600
+"""Loops of the batch behind which the others meet."""
 PAD = {"ids": 0, "attention_mask": 0}
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lengths")
-    slowed = onnx_models.slowed(length_models.attention())  # so that requests meet
-    onnx_models.save(slowed, folder, "auto")
-    onnx_models.save(slowed, folder, "declared")
-    (folder / "declared" / "config.yaml").write_text(f"batching: {{pad: {json.dumps(PAD)}}}")
-    onnx_models.save(slowed, folder, "off")
+    onnx_models.save(length_models.busy_attention(), folder, "auto")
+    onnx_models.save(length_models.busy_attention(), folder, "declared")
+    # The timer takes all that waits, whatever this machine is busy with.
+    (folder / "auto" / "config.yaml").write_text("batching: {controller: timer}")
+    (folder / "declared" / "config.yaml").write_text(f"batching: {{controller: timer, pad: {json.dumps(PAD)}}}")
+    onnx_models.save(length_models.attention(), folder, "off")
     (folder / "off" / "config.yaml").write_text("batching: {pad: false}")
     onnx_models.save(length_models.mean(), folder, "refused")
     onnx_models.save(length_models.mean(), folder, "impossible")
@@ -48,7 +51,7 @@ def alone(repository):
     session = onnxruntime.InferenceSession(repository / "auto" / "1" / "model.onnx", providers=["CPUExecutionProvider"])
 
     def run(ids):
-        inputs = {"ids": ids, "attention_mask": np.ones_like(ids)}
+        inputs = {"ids": ids, "attention_mask": np.ones_like(ids), "loops": np.zeros((len(ids), 1), np.int64)}
         return dict(zip(("tokens", "mean"), session.run(None, inputs), strict=True))
 
     return run
@@ -63,9 +66,18 @@ def tensor(name, array):
     return {"name": name, "datatype": "INT64", "shape": array.shape, "data": array.ravel().tolist()}
 
 
+def given(ids, mask, loops=0):
+    arrays = {"ids": ids, "loops": np.full((len(ids), 1), loops)}
+    return arrays | ({"attention_mask": np.ones_like(ids)} if mask else {})
+
+
+def document(ids, mask, loops=0):
+    tensors = [tensor(name, array) for name, array in given(ids, mask, loops).items()]
+    return json.dumps({"inputs": tensors}).encode()
+
+
 def over_json(server, model, ids, mask):
-    tensors = [tensor("ids", ids)] + ([tensor("attention_mask", np.ones_like(ids))] if mask else [])
-    answer = ask(server.http_port, request(f"/v2/models/{model}/infer", json.dumps({"inputs": tensors}).encode()))
+    answer = ask(server.http_port, request(f"/v2/models/{model}/infer", document(ids, mask)))
     assert answer.status == 200, answer.body
     outputs = json.loads(answer.body)["outputs"]
     return {each["name"]: np.array(each["data"], np.float32).reshape(each["shape"]) for each in outputs}
@@ -73,11 +85,10 @@ def over_json(server, model, ids, mask):
 
 def over(library, url):
     def send(server, model, ids, mask):
-        made = [library.InferInput("ids", ids.shape, "INT64")]
-        made[0].set_data_from_numpy(ids)
-        if mask:
-            made.append(library.InferInput("attention_mask", ids.shape, "INT64"))
-            made[1].set_data_from_numpy(np.ones_like(ids))
+        made = []
+        for name, array in given(ids, mask).items():
+            made.append(library.InferInput(name, array.shape, "INT64"))
+            made[-1].set_data_from_numpy(array)
         client = library.InferenceServerClient(getattr(server, url))
         try:
             result = client.infer(model, made)
@@ -95,36 +106,43 @@ WAYS = {
 }
 
 
-def batch_rows(server, model):
-    """How many batches there were, and of how many rows at most."""
+def batches(server, model):
     (stats,) = json.loads(server.get(f"/v2/models/{model}/stats"))["model_stats"]
-    return stats["execution_count"], max(line["batch_size"] for line in stats["batch_stats"])
+    return stats["execution_count"]
+
+
+def in_flight(server):
+    lines = server.get("/metrics").decode().splitlines()
+    return sum(int(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("headrace_requests_in_flight{"))
 
 
 @pytest.mark.parametrize("model", ["auto", "declared"])
 @pytest.mark.parametrize("way", WAYS)
 def test_everybody_gets_what_the_model_says_of_each_alone(server, alone, model, way):
-    before, _ = batch_rows(server, model) if way != "json" else (0, 0)
-
     def one(number):
         ids = ids_of(number, rows=1 + number % 3)
         return ids, WAYS[way](server, model, ids, mask=number % 2 == 0)
 
-    with ThreadPoolExecutor(24) as pool:
-        answered = list(pool.map(one, range(len(LENGTHS))))
+    before = batches(server, model)
+    with Connection(server.http_port) as blocker, ThreadPoolExecutor(len(LENGTHS)) as pool:
+        blocker.send(request(f"/v2/models/{model}/infer", document(ids_of(0), True, LONG)))
+        eventually(lambda: in_flight(server) == 1)
+        asked = [pool.submit(one, number) for number in range(len(LENGTHS))]
+        eventually(lambda: in_flight(server) == 1 + len(asked))
+        assert not blocker.received(), "it ran for too short a time for this test"
+        answered = [each.result() for each in asked]
+        assert blocker.answer().status == 200
     for ids, outputs in answered:
         for name, expected in alone(ids).items():
             assert outputs[name].shape == expected.shape
             np.testing.assert_allclose(outputs[name], expected, rtol=1e-5, atol=1e-5)
-    after, most = batch_rows(server, model)
-    assert after - before < len(LENGTHS) / 2
-    assert most > 3
+    assert batches(server, model) - before < len(set(LENGTHS))  # that many there were if only the same shared one
 
 
 def test_what_is_padded_is_in_the_configuration_and_the_mask_may_be_left_out(server):
     config = json.loads(server.get("/v2/models/auto/config"))
     assert json.loads(config["parameters"]["headrace_pad"]["string_value"]) == PAD
-    assert {each["name"]: each["optional"] for each in config["input"]} == {"ids": False, "attention_mask": True}
+    assert [each["name"] for each in config["input"] if each["optional"]] == ["attention_mask"]
     for model in ("off", "refused"):
         assert "headrace_pad" not in json.loads(server.get(f"/v2/models/{model}/config"))["parameters"]
 
@@ -138,6 +156,7 @@ def test_without_padding_the_mask_is_the_clients(server):
 
 def test_masks_and_ids_of_different_lengths_are_the_models_business(server):
     tensors = [tensor("ids", np.ones((1, 4), np.int64)), tensor("attention_mask", np.ones((1, 6), np.int64))]
+    tensors.append(tensor("loops", np.zeros((1, 1), np.int64)))
     body = json.dumps({"inputs": tensors}).encode()
     answer = ask(server.http_port, request("/v2/models/auto/infer", body))
     assert answer.status == 400
