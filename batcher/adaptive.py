@@ -9,7 +9,7 @@ dispatches when free. 3. At most one planning is under way.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeAlias
 
 from batcher.arrivals import KEPT, Arrivals
@@ -120,12 +120,12 @@ class Adaptive:
             if self._came >= self._next:
                 self._look(now)
 
-    def decide(self, now: float, rows: int, oldest: float, running: int) -> Dispatch | WaitUntil:
+    def decide(self, now: float, rows: int, oldest: float, running: int, key: Hashable = ()) -> Dispatch | WaitUntil:
         """See `Controller`."""
-        verdict = self._follower.decide(now, rows, oldest, running)
+        verdict = self._follower.decide(now, rows, oldest, running, key)
         if running and self._explore_in <= 0 and verdict is BUSY and running < self._slots:
             self._explore_in = EXPLORE
-            return self._follower.decide(now, rows, oldest, 0)
+            return self._follower.decide(now, rows, oldest, 0, key)
         if self._explore_sizes_in <= 0 and isinstance(verdict, Dispatch) and verdict.rows < rows:
             self._explore_sizes_in = EXPLORE_SIZES
             return Dispatch(min(rows, self._top), verdict.reason)
@@ -136,7 +136,9 @@ class Adaptive:
         self._explore_in -= 1
         self._explore_sizes_in -= 1
 
-    def finished(self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int]) -> None:
+    def finished(
+        self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int], key: Hashable = ()
+    ) -> None:
         """See `Controller`. `running`: on average during this run, itself included."""
         self.curve.ran(rows, seconds, running)
         changed = self._watch.changed(now, rows)
@@ -148,7 +150,7 @@ class Adaptive:
             self.curve.moved = 1.0
             self._hurry(now, 1)
         if self.listens:
-            self._follower.finished(now, rows, seconds, 0, clients)
+            self._follower.finished(now, rows, seconds, 0, clients, key)
         if self.arrivals.recording:
             self.arrivals.finished(now, clients)
         elif not self._planning and now - self._planned_at >= self._rest_s:

@@ -12,7 +12,6 @@ All requests that arrive in one turn of the event loop find each other, because 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -27,20 +26,19 @@ from batcher.controller import Controller
 from batcher.cut import Rejoin
 from batcher.deadlines import Deadlines
 from batcher.decide import Dispatch, Waiting, WaitUntil
+from batcher.deliver import deliver
 from batcher.describe import describe
-from batcher.entry import Entry, Outcome
+from batcher.entry import Entry
 from batcher.in_flight import InFlight
 from batcher.lengths import Lengths
 from batcher.queue import RowQueue
 from batcher.recovery import Recovery
+from batcher.turns import Turn, Turns
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
 from headrace.errors import DeadlineExceeded, ExecutorFailed
 from headrace.executor import Executor
 from headrace.models import ModelId
-
-logger = logging.getLogger("headrace.batcher")
-
 
 NO_LIMIT = 1 << 62
 
@@ -48,7 +46,7 @@ NO_LIMIT = 1 << 62
 class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
-    With `lengths` those of several share a batch. With `batched` False each runs alone: `max_batch_rows` must be 1.
+    `lengths`: those of several share a batch. Not `batched`: `max_batch_rows` is 1. `turn`: among those on its device.
     """
 
     def __init__(
@@ -64,6 +62,7 @@ class Batcher:
         batched: bool = True,
         lengths: Lengths | None = None,
         clock: Callable[[], float] = time.monotonic,
+        turn: Turn | None = None,
     ) -> None:
         assert batched or max_batch_rows == 1
         self._model = model
@@ -82,6 +81,8 @@ class Batcher:
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
         self._alarm = Alarm(self._wake)
+        self._turn = turn or Turns().join()
+        self._turn.look = self._wake
         self._in_flight = InFlight()
         self._full_house = False
         """As many batches are in flight as should be: nobody needs to look until one of them ends."""
@@ -98,6 +99,7 @@ class Batcher:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
         self._alarm.close()
+        self._turn.close(self._clock())
 
     def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
         """Queue an entry; its outcome is delivered later, never before this returns.
@@ -141,10 +143,9 @@ class Batcher:
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
-        now = self._clock()
+        now, lengths = self._clock(), {} if self._lengths is None else {"lengths": self._lengths.describe()}
         found = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
-        lengths = {} if self._lengths is None else {"lengths": self._lengths.describe()}
-        return found | self._deadlines.describe(now) | lengths
+        return found | self._turn.describe() | self._deadlines.describe(now) | lengths
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
@@ -157,12 +158,10 @@ class Batcher:
     def _expire(self, entry: Entry, timeout_s: float) -> None:
         self._counters.cells[cell.EXPIRED] += 1
         self.cancel(entry)
-        entry.deliver(
-            DeadlineExceeded(f"the request's timeout of {timeout_s * 1e3:g} ms passed before it could be answered")
-        )
+        said = f"the request's timeout of {timeout_s * 1e3:g} ms passed before it could be answered"
+        entry.deliver(DeadlineExceeded(said))
 
     # -- the loop ---------------------------------------------------------------------------------------------------
-
     async def _pull(self) -> None:
         while True:
             await self._run(await self._next_batch())  # kept in no variable: an idle slot holds no tensor
@@ -176,17 +175,20 @@ class Batcher:
             for key, waiting in self._queue.groups():
                 verdict = self._decide(now, key, waiting)
                 if isinstance(verdict, Dispatch):
-                    if batch := self._close_batch(now, key, waiting.rows, verdict):
+                    if self._turn.together and (refused_until := self._turn.ask(now, self._queue.later_s(key))):
+                        await self._sleep(now, min(again, refused_until))
+                    elif batch := self._close_batch(now, key, waiting.rows, verdict):
                         return batch
-                    break  # they have all left
+                    break  # it may start now, or they have all left
                 again = min(again, verdict.time)
             else:
+                self._turn.rest()
                 await self._sleep(now, again)
 
     async def _sleep(self, now: float, again: float) -> None:
         if again < inf:
             self._alarm.set(now, again)
-        self._full_house = again == inf and self._queue.rows > 0
+        self._full_house = again == inf and self._queue.rows > 0 and not self._turn.wants
         sleeper = asyncio.get_running_loop().create_future()
         self._sleepers.append(sleeper)
         await sleeper
@@ -195,7 +197,7 @@ class Batcher:
         most = self._recovery.max_batch_rows
         if self._queue.runs_again(key):
             return Dispatch(most, "at_once")
-        verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._in_flight.count)
+        verdict = self.controller.decide(now, waiting.rows, waiting.oldest, self._in_flight.count, key)
         if isinstance(verdict, WaitUntil) and verdict.time < inf:
             if waiting.rows >= most:
                 return Dispatch(most, "full")  # the memory allows no more
@@ -207,13 +209,13 @@ class Batcher:
 
     def _close_batch(self, now: float, key: Hashable, waiting: int, verdict: Dispatch) -> list[Entry]:
         """The next batch; none if all who wait have left, as they would have been late."""
-        rows, most = verdict.rows, self._recovery.max_batch_rows
+        rows, most = verdict.rows, self._turn.most_rows(now, self._recovery.max_batch_rows)
         if self._deadlines.outlook is not None:
             rows, late = self._deadlines.form(now, key, waiting, verdict, most)
             for entry in late:
                 self._leave(entry)
                 if not entry.done:  # one of its pieces has been late before it
-                    self._deliver([entry], [self._deadlines.too_late(entry, now)])
+                    deliver(self._model, [entry], [self._deadlines.too_late(entry, now)])
             if late and next(self._queue.front(key), None) is None:
                 return []
         batch = self._queue.take(key, min(rows, most), None if self._lengths is None else self._lengths.choose)
@@ -230,6 +232,8 @@ class Batcher:
             sleeper = self._sleepers.popleft()
             if not sleeper.done():
                 sleeper.set_result(None)
+                if self._turn.together:
+                    self._turn.want()
                 return
 
     async def _run(self, batch: list[Entry]) -> None:
@@ -238,6 +242,8 @@ class Batcher:
         taken = self._clock()
         busy_s = self._in_flight.change(taken, +1)
         rows = [entry.rows for entry in batch]
+        if self._turn.together:
+            self._turn.started(taken, sum(rows), id(batch))
         self.controller.started(taken, sum(rows), self._in_flight.count)
         if self._deadlines.outlook is not None:
             self._deadlines.outlook.began(id(batch), taken, sum(rows))
@@ -264,14 +270,14 @@ class Batcher:
             verdict = self._recovery.failed(batch, sum(rows), failure, self._clock())
             self._counters.cells[cell.QUEUE_ROWS] = self._queue.rows
             if verdict is not None:
-                self._deliver(batch, [verdict])
+                deliver(self._model, batch, [verdict])
             del failure, verdict  # its traceback holds this frame: together they would keep the batch's tensors
             self._ended(batch, sum(rows), taken, busy_s, worked=False)
             return
         if self.accounts.entries:
             spans = (assembled - started) / 1e9, (ran - assembled) / 1e9, (done - ran) / 1e9
             self.accounts.ran(batch, taken, *spans)
-        self._deliver(batch, parts)  # before it is counted: somebody waits
+        deliver(self._model, batch, parts)  # before it is counted: somebody waits
         queued_ns = [int((taken - entry.arrived) * 1e9) for entry in batch]
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
         if self._recovery.pending:
@@ -283,6 +289,7 @@ class Batcher:
         now = self._clock()
         busy_s = self._in_flight.change(now, -1) - busy_s
         beside = busy_s / (now - taken) if now > taken else 1.0
+        self._turn.ended(now, rows, id(batch), now - taken, more=self._queue.rows > 0)
         self._full_house = False
         if self._deadlines.outlook is not None:
             self._deadlines.outlook.ended(id(batch), now, worked=worked)
@@ -290,11 +297,4 @@ class Batcher:
         seconds = now - taken if worked else 0.0
         if seconds and self._lengths is not None:
             seconds = self._lengths.ran(batch, rows, seconds)
-        self.controller.finished(now, rows, seconds, beside, clients)
-
-    def _deliver(self, batch: list[Entry], outcomes: Sequence[Outcome]) -> None:
-        for entry, outcome in zip(batch, outcomes, strict=True):
-            try:
-                entry.finish(outcome)
-            except Exception:  # a bug in whoever receives it; the batch mates are not to suffer
-                logger.exception("model %s: an answer could not be delivered", self._model)
+        self.controller.finished(now, rows, seconds, beside, clients, batch[0].key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from batcher.decide import Dispatch, WaitUntil
@@ -22,14 +22,16 @@ class Controller(Protocol):
         """A request is in the queue."""
         ...
 
-    def decide(self, now: float, rows: int, oldest: float, running: int) -> Dispatch | WaitUntil:
-        """What to do with `rows` waiting rows, the oldest since `oldest`, while `running` batches are in flight."""
+    def decide(self, now: float, rows: int, oldest: float, running: int, key: Hashable = ()) -> Dispatch | WaitUntil:
+        """What to do with `rows` waiting rows of one key, the oldest since `oldest`, while `running` batches run."""
         ...
 
     def started(self, now: float, rows: int, running: int) -> None:
         """A batch has been closed; `running` are in flight with it."""
         ...
 
-    def finished(self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int]) -> None:
-        """A batch took `seconds` beside others: `running` on average, itself included. `clients` have answers."""
+    def finished(
+        self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int], key: Hashable = ()
+    ) -> None:
+        """A batch of one key took `seconds`; on average `running` were in flight with it. `clients` have answers."""
         ...

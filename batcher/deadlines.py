@@ -46,7 +46,7 @@ class Deadlines:
             if self._learnt is None or not self._learnt.curve.known():
                 return
             outlook = self.outlook = Outlook(self._learnt, most_rows)
-        ahead = self._queue.rows
+        ahead = self._queue.rows if entry.rank >= now else self._queue.rows_before(entry.rank)
         late_s = outlook.late_by(now, ahead, entry.rows, entry.due)
         if late_s <= 0:
             return

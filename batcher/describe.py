@@ -116,12 +116,12 @@ def _adaptive(controller: Adaptive, now: float, queue: RowQueue, running: int, r
 
 
 def _why(controller: Adaptive, now: float, queue: RowQueue, running: int, picture: Picture) -> list[str]:
-    plan, waiting = controller.plan, [waiting for _, waiting in queue.groups()]
-    oldest = min(waiting, key=lambda each: each.oldest, default=None)
-    verdict = None
+    plan, rows, verdict = controller.plan, 0, None
+    oldest = min(queue.groups(), key=lambda group: group[1].oldest, default=None)
     if oldest is not None:
-        verdict = decide(now, controller.follower.waiting(oldest.rows, oldest.oldest), running, plan, controller.limits)
-    rows = oldest.rows if oldest is not None else 0
+        key, rows = oldest[0], oldest[1].rows
+        waiting = controller.follower.waiting(rows, oldest[1].oldest, key)
+        verdict = decide(now, waiting, running, plan, controller.limits)
     said = [
         sentences.moment(now, rows, running, verdict, controller.away, picture.load.clients),
         sentences.company(plan, picture.load),

@@ -46,6 +46,16 @@ class Line:
         """Those who are not done, in their order."""
         return (entry for entries in (self._again, self._entries) for entry in entries if not entry.done)
 
+    def rows_before(self, rank: float) -> int:
+        """Rows that run before one of this rank that comes now."""
+        rows = sum([entry.rows for entry in self._again if not entry.done])
+        for entry in self._entries:
+            if entry.rank > rank:
+                break
+            if not entry.done:
+                rows += entry.rows
+        return rows
+
     def join(self, entry: Entry) -> None:
         """In front of all with a higher rank."""
         entries = self._entries

@@ -61,6 +61,11 @@ class RowQueue:
         """Whether the front of this line, one of `groups()`, is part of a failed batch: it has waited already."""
         return self._lines[key].first.part is not None
 
+    def later_s(self, key: Hashable) -> float:
+        """By how much who is next in this line, one of `groups()`, counts as come later than it did."""
+        first = self._lines[key].first
+        return first.rank - first.arrived
+
     def abandon(self, entry: Entry) -> None:
         """Forget a waiting entry that has just become done: its rows count no longer, its tensors are free."""
         entry.waiting = False
@@ -86,6 +91,10 @@ class RowQueue:
         if len(found) > 1:
             found.sort(key=lambda pair: lines[pair[0]].first.rank)
         return found
+
+    def rows_before(self, rank: float) -> int:
+        """Rows that run before one of this rank that comes now. For urgent ones: others come after all who wait."""
+        return sum([line.rows_before(rank) for line in self._lines.values()])
 
     def front(self, key: Hashable) -> Iterator[Entry]:
         """The live entries of a line in the order in which they run; none if there is no such line."""

@@ -5,7 +5,7 @@ For comparison, and for those who want exactly that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from batcher.decide import BUSY, Dispatch, Limits, WaitUntil
 
@@ -24,7 +24,7 @@ class Timer:
     def arrived(self, now: float, rows: int, client: int) -> None:
         """See `Controller`."""
 
-    def decide(self, now: float, rows: int, oldest: float, running: int) -> Dispatch | WaitUntil:
+    def decide(self, now: float, rows: int, oldest: float, running: int, key: Hashable = ()) -> Dispatch | WaitUntil:
         """See `Controller`."""
         if running >= self.in_flight:
             return BUSY
@@ -38,5 +38,7 @@ class Timer:
     def started(self, now: float, rows: int, running: int) -> None:
         """See `Controller`."""
 
-    def finished(self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int]) -> None:
+    def finished(
+        self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int], key: Hashable = ()
+    ) -> None:
         """See `Controller`."""

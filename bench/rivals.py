@@ -29,10 +29,10 @@ class Rival:
     def started(self, now, rows, running):
         pass
 
-    def finished(self, now, rows, seconds, running, clients):
+    def finished(self, now, rows, seconds, running, clients, key=()):
         pass
 
-    def decide(self, now, rows, oldest, running):
+    def decide(self, now, rows, oldest, running, key=()):
         return BUSY if running >= self.in_flight else self.choose(now, rows, oldest)
 
 
@@ -60,7 +60,7 @@ class Aimd(Rival):
         self.slo_s = slo_s
         self.size = 1.0
 
-    def finished(self, now, rows, seconds, running, clients):
+    def finished(self, now, rows, seconds, running, clients, key=()):
         if seconds > self.slo_s:
             self.size = max(1.0, 0.9 * self.size)
         elif rows >= int(self.size):
@@ -84,7 +84,7 @@ class Cork(Rival):
     def arrived(self, now, rows, client):
         self.last = now
 
-    def finished(self, now, rows, seconds, running, clients):
+    def finished(self, now, rows, seconds, running, clients, key=()):
         self.runs.append((rows, seconds))
         if now - self.fitted > 5 or len(self.runs) < 20:
             self.fitted = now

@@ -21,7 +21,7 @@ from executor.metadata import PLATFORM, read_signature, with_observed_ranks
 from executor.onnx_executor import OnnxExecutor
 from executor.padding import find_padding
 from executor.probe import probe
-from executor.providers import CPU
+from executor.providers import CPU, device
 from executor.runners import Runner, runner_for
 from executor.sessions import open_session
 from executor.threads import runs_per_session, threads_per_session
@@ -44,6 +44,8 @@ class LoadedModel:
     """Full names of the execution providers in force, the preferred one first."""
     curve: tuple[tuple[int, float], ...]
     """(rows, seconds) of warm runs."""
+    device: str
+    """Where it computes; the same for all models that compute there."""
     costs: tuple[tuple[int, int, float], ...] = ()
     """(rows, length, seconds) of warm runs of a model that is padded."""
 
@@ -110,7 +112,8 @@ def load_model(
     clock = time.thread_time if on_cpu else time.perf_counter
     runners *= runs_per_session(config, providers, threads)
     executor = OnnxExecutor(id, runners, verdict.runs, clock)
-    return LoadedModel(metadata, executor, providers, tuple(verdict.curve), tuple(lengths.costs))
+    where = device(config.execution_providers, providers[0])
+    return LoadedModel(metadata, executor, providers, tuple(verdict.curve), where, tuple(lengths.costs))
 
 
 def warm_up(id: ModelId, runner: Runner, inputs: Mapping[str, Array]) -> None:

@@ -49,6 +49,9 @@ _BY_FULL = {known.full: known for known in _KNOWN.values()}
 CPU = _KNOWN["cpu"].full
 CUDA = _KNOWN["cuda"].full
 _TENSORRT = _KNOWN["tensorrt"].full
+ON_THE_CPU = "cpu"
+"""The device of all providers that compute there."""
+_ON_CPU = tuple(_KNOWN[short].full for short in ("cpu", "openvino", "dnnl", "xnnpack"))
 
 BY_DEFAULT: tuple[str, ...] = tuple(
     _KNOWN[short].full for short in ("cuda", "rocm", "migraphx", "directml", "openvino", "cpu")
@@ -96,6 +99,14 @@ def left_out(chosen: Chosen, active: Sequence[str]) -> list[str]:
     ONNX Runtime drops a provider whose libraries do not load and goes on with the CPU, without an exception.
     """
     return [name for name, _ in chosen if name not in active]
+
+
+def device(asked: Sequence[Provider | str], full: str) -> str:
+    """Where the provider with this full name computes, by a name that is the same for all providers there."""
+    if full in _ON_CPU:
+        return ON_THE_CPU
+    known = [each for each in asked if isinstance(each, Provider) and _resolve(each.name, (full,)) == full]
+    return f"accelerator {known[0].options.get('device_id', 0) if known else 0}"
 
 
 def is_asked(asked: Sequence[Provider | str], full: str) -> bool:

@@ -71,6 +71,40 @@ class BatchingLimits(_Frozen):
         description="Timeout of requests that bring none. A request that would be late (adaptive), or is, is refused.",
     )
 
+    weight: float = Field(
+        1.0, gt=0, le=1000, description="Share of a device, relative to others', that this model gets when all want it."
+    )
+    priority_levels: int = Field(
+        0,
+        ge=0,
+        description="Levels that the parameter priority of a request may have, from 1, the most urgent; 0: any.",
+    )
+    default_priority: int | None = Field(
+        None,
+        validate_default=True,
+        ge=1,
+        description="Level of the requests that give none; not set: 2, or 1 if priority_levels is 1.",
+    )
+    ageing_ms: float = Field(
+        1000.0,
+        ge=0,
+        le=3_600_000,
+        description="By how much longer a request must have waited to go before one that is one level more urgent.",
+    )
+
+    @property
+    def level(self) -> int:
+        """Of the requests that give no priority."""
+        return self.default_priority or min(2, self.priority_levels or 2)
+
+    @field_validator("default_priority")
+    @classmethod
+    def _is_a_level(cls, default: int | None, info: ValidationInfo) -> int | None:
+        levels = info.data.get("priority_levels")
+        if default and levels and default > levels:
+            raise ValueError(f"the highest level is {levels} (priority_levels), found {default}")
+        return default
+
     @field_validator("slo_ms")
     @classmethod
     def _needed(cls, slo_ms: float | None, info: ValidationInfo) -> float | None:

@@ -41,6 +41,7 @@ class InferRequest(msgspec.Struct):
 
     `outputs` None asks for all of them. `binary_output` is the request-wide wish of the binary tensor extension.
     `timeout_us` 0 means none. Requests with the same `sticky` get the same version.
+    `priority`: 1 is the most urgent, 0 leaves it to the model.
     `client` tells requests of the same connection, where there is at most one at a time; 0: unknown.
     `explain`: the answer is to say where its time went, from `since` on (when the body was there; monotonic seconds).
     """
@@ -57,6 +58,7 @@ class InferRequest(msgspec.Struct):
     client: int = 0
     explain: bool = False
     since: float = 0.0
+    priority: int = 0
 
 
 class InferResponse(msgspec.Struct):

@@ -43,6 +43,8 @@ SUPPORTED = frozenset(
         "version_policy.specific.versions",
         "dynamic_batching.max_queue_delay_microseconds",
         "dynamic_batching.default_queue_policy.max_queue_size",
+        "dynamic_batching.priority_levels",
+        "dynamic_batching.default_priority_level",
         "dynamic_batching.default_queue_policy.default_timeout_microseconds",
         "dynamic_batching.default_queue_policy.allow_timeout_override",
         "instance_group.count",
@@ -148,6 +150,10 @@ def _batching(triton: Any) -> Mapping[str, Any]:
         values["enabled"] = False
     if dynamic.default_queue_policy.max_queue_size:  # requests there, rows here: the same for requests of one row
         values["max_queue_rows"] = dynamic.default_queue_policy.max_queue_size
+    if dynamic.priority_levels:
+        values["priority_levels"] = dynamic.priority_levels
+    if dynamic.default_priority_level:
+        values["default_priority"] = dynamic.default_priority_level
     if dynamic.default_queue_policy.default_timeout_microseconds:
         values["default_timeout_ms"] = dynamic.default_queue_policy.default_timeout_microseconds / 1e3
     return values

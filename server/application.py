@@ -13,6 +13,7 @@ import os
 import time
 from functools import partial
 
+from batcher.turns import Turns
 from executor.cache import open_cache
 from executor.memory import few_arenas
 from headrace.cache import cache_folder
@@ -59,6 +60,7 @@ class Application:
         self._models: Manager[Servable] = Manager(self._prepare)
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self._planner = PlanningThread()
+        self._devices: dict[str, Turns] = {}
         self._room = WaitingRoom(self._models, place.waker)
         refusals = self._statistics.open(REFUSALS, 1)
         self._plane = DataPlane(self._models, refusals, self._room if config.models_sleep else None)
@@ -137,7 +139,13 @@ class Application:
         try:
             async with self._loads:
                 servable = await load_servable(
-                    spec, self._place.replicas, self._statistics.open, object_to, self._cache, self._planner
+                    spec,
+                    self._place.replicas,
+                    self._statistics.open,
+                    object_to,
+                    self._cache,
+                    self._planner,
+                    self._devices,
                 )
         except BaseException as error:  # whatever it was, the others must not wait
             agreement.refuse(spec, str(error) or type(error).__name__)

@@ -71,6 +71,8 @@ class DataPlane:
                 servable.check.check_outputs(request.outputs)
             kind = self._explained if request.explain else self._ticket
             ticket = kind(request, rows, key, handle, answer)
+            if request.priority:
+                ticket.rank += servable.priorities.later_s(request.priority)
             if servable.check.padding is not None:
                 ticket.length, ticket.key = servable.check.line(request.inputs)
             servable.batcher.submit(ticket, (request.timeout_us or servable.default_timeout_us) / 1e6)

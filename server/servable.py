@@ -15,11 +15,15 @@ from batcher.batcher import Batcher
 from batcher.controller import Controller
 from batcher.decide import Limits
 from batcher.lengths import Lengths
+from batcher.priorities import Priorities
 from batcher.timer import Timer
+from batcher.turns import Turns
 from executor.background import in_background
 from executor.cache import Cache
 from executor.load import LoadedModel, load_model
+from executor.providers import ON_THE_CPU
 from headrace.config import BatchingLimits, ModelConfig
+from headrace.cores import usable_cores
 from headrace.counters import ModelCounters
 from headrace.executor import Executor
 from headrace.models import ModelId, ModelMetadata
@@ -54,6 +58,7 @@ class Servable:
     executor: Executor
     counters: ModelCounters
     trial: Trial
+    priorities: Priorities
     recent: Recent | None = None
     """Its last requests, if its successor is to rehearse them."""
     default_timeout_us: int = 0
@@ -72,11 +77,12 @@ async def load_servable(
     object_to: Callable[[str], None],
     cache: Cache | None = None,
     planner: Planner = plan_at_once,
+    devices: dict[str, Turns] | None = None,
 ) -> Servable:
     """Load, warm up and start one version. Raises LoadFailed with the reason.
 
     `object_to` is called with a reason if too many runs fail once it is published (`trial.py`). `cache` is where the
-    weights that replicas share are kept.
+    weights that replicas share are kept, `devices` the turns of those that its executors use.
     """
     loaded = await in_background(
         load_model,
@@ -93,16 +99,20 @@ async def load_servable(
     metadata, batching = loaded.metadata, spec.config.batching
     max_batch_rows = batching.max_batch_rows if metadata.batchable else 1
     counters = open_counters(spec.id, max_batch_rows)
+    controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner)
+    expected = controller.curve.seconds if isinstance(controller, Adaptive) else None
+    turns = _turns(devices, loaded.device, replicas) if devices is not None else None
     batcher = Batcher(
         spec.id,
         loaded.executor,
-        _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner),
+        controller,
         max_batch_rows,
         batching.max_queue_rows,
         counters,
         max_queue_bytes=batching.max_queue_bytes,
         batched=metadata.batchable,
         lengths=_lengths(loaded),
+        turn=turns.join(batching.weight, expected) if turns is not None else None,
     )
     batcher.start()
     checks = spec.config.safe_reload
@@ -117,9 +127,17 @@ async def load_servable(
         executor=loaded.executor,
         counters=counters,
         trial=Trial(counters, checks, object_to),
+        priorities=Priorities(spec.id, batching.priority_levels, batching.level, batching.ageing_ms / 1e3),
         recent=Recent(checks.requests, checks.max_request_bytes) if checks.requests else None,
         default_timeout_us=int((batching.default_timeout_ms or 0.0) * 1e3),
     )
+
+
+def _turns(devices: dict[str, Turns], device: str, replicas: int) -> Turns:
+    """Those of this device. A replica with less than two cores runs nothing faster beside something else."""
+    if device not in devices:
+        devices[device] = Turns(alone_is_best=device == ON_THE_CPU and usable_cores() < 2 * replicas)
+    return devices[device]
 
 
 def _lengths(loaded: LoadedModel) -> Lengths | None:

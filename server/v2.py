@@ -34,6 +34,7 @@ EXTENSIONS = [
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
+    "schedule_policy",
     "statistics",
 ]
 """What this server speaks beyond the core, by Triton's names."""
@@ -95,7 +96,10 @@ def model_config(plane: DataPlane, name: str, version: str) -> model_config_pb2.
     else:
         message.version_policy.latest.num_versions = policy.latest
     if batched:
-        message.dynamic_batching.max_queue_delay_microseconds = round((config.batching.max_queue_delay_ms or 0.0) * 1e3)
+        batching, dynamic = config.batching, message.dynamic_batching
+        dynamic.max_queue_delay_microseconds = round((batching.max_queue_delay_ms or 0.0) * 1e3)
+        if batching.priority_levels:
+            dynamic.priority_levels, dynamic.default_priority_level = batching.priority_levels, batching.level
     if padding is not None:
         filled = {name: how.value for name, how in padding.inputs.items()}
         message.parameters["headrace_pad"].string_value = json.dumps(filled)

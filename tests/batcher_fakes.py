@@ -49,6 +49,7 @@ class Batching(Batcher):
         controller=None,
         max_queue_bytes=1 << 30,
         lengths=None,
+        turn=None,
     ):
         self.executor = executor
         self.counters = ModelCounters(max_batch_rows)
@@ -63,6 +64,7 @@ class Batching(Batcher):
             batched=batched,
             lengths=lengths,
             clock=asyncio.get_running_loop().time,
+            turn=turn,
         )
 
     def ask(self, values, timeout_s=0.0, key=()):

@@ -11,6 +11,7 @@ from raw_http import Answer
 
 from batcher.batcher import Batcher
 from batcher.decide import Limits
+from batcher.priorities import Priorities
 from batcher.timer import Timer
 from headrace.config import ModelConfig
 from headrace.datatypes import Datatype
@@ -143,6 +144,7 @@ class Plane:
             executor=executor,
             counters=counters,
             trial=Trial(counters, spec.config.safe_reload, self.objections.append),
+            priorities=Priorities(spec.id, 3, 2, 1.0),
             recent=Recent(100, 1 << 20),
         )
 

@@ -53,6 +53,7 @@ def decode(model: str, version: str, body: bytes, header_length: int | None = No
         binary_output=flag("binary_data_output", parameters.get("binary_data_output", False)),
         timeout_us=whole("timeout", parameters.get("timeout", 0)),
         explain=flag("explain", parameters.get("explain", False)),
+        priority=whole("priority", parameters.get("priority", 0)),
     )
     forms.learn(body, header_length, message, request)
     return request

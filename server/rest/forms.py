@@ -95,6 +95,7 @@ def _filled(like: InferRequest, model: str, version: str, inputs: dict[str, Arra
         like.binary_output,
         like.timeout_us,
         explain=like.explain,
+        priority=like.priority,
     )
 
 

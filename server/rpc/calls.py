@@ -27,6 +27,10 @@ class Call(Protocol):
         """Seconds until the client's deadline, None if it has none."""
         ...
 
+    def peer(self) -> str:
+        """The connection that it came by, under a name that no other has meanwhile."""
+        ...
+
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """What the client sent besides the messages: keys in lower case. Takes 1.3 us: ask once."""
         ...

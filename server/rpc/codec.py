@@ -39,6 +39,7 @@ def decode(message: Message) -> InferRequest:
         _wishes(message.outputs),
         timeout_us=whole("the request", parameters, "timeout") if parameters else 0,
         explain=flag("the request", parameters, "explain") if parameters else False,
+        priority=whole("the request", parameters, "priority") if parameters else 0,
     )
 
 

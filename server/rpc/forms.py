@@ -106,6 +106,7 @@ def _filled(like: InferRequest, inputs: dict[str, Array]) -> InferRequest:
         like.outputs,
         timeout_us=like.timeout_us,
         explain=like.explain,
+        priority=like.priority,
     )
 
 

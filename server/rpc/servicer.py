@@ -23,6 +23,7 @@ from server.patience import TIMEOUT, sooner, timeout_us
 from server.pool.editor import Editor
 from server.rpc import forms
 from server.rpc.calls import Call, Streaming, Unary, of_messages
+from server.rpc.clients import Clients
 from server.rpc.codec import Message, decode, encode
 from server.rpc.forms import varint
 from server.rpc.parameters import decode_parameters
@@ -57,6 +58,7 @@ class Servicer:
         self._statistics = statistics
         self._ready = ready
         self._editor = editor
+        self._clients = Clients()
         self._streams = Streams(self._infer_message)
         self.methods: dict[str, Unary | Streaming] = {
             "ModelInfer": Unary(self._read, self._answer, _written),
@@ -112,7 +114,12 @@ class Servicer:
                 request.timeout_us = sooner(request.timeout_us, self._timeout_us(value))
             elif key == STICKY and isinstance(value, str):
                 request.sticky = value.strip()
-        response = await self._dataplane.infer(request)
+        peer = self._clients.peer(call.peer())
+        request.client = peer.take()
+        try:
+            response = await self._dataplane.infer(request)
+        finally:
+            peer.give_back(request.client)
         if request.explain:
             response.parameters = explain.turned(response.parameters, request.since, time.monotonic())
         return response

@@ -307,3 +307,19 @@ def test_everything_is_answered_once_and_nothing_is_a_success_after_its_deadline
             assert batcher.counters.cells[cell.SHED] == refused
 
     run_virtual(run())
+
+
+@virtual
+async def test_an_urgent_request_is_let_in_by_what_is_before_it_and_not_by_all_that_wait():
+    async with serving() as batcher:
+        now = asyncio.get_running_loop().time()
+        many = [batcher.ask([value], timeout_s=10.0) for value in range(10 * MOST)]
+        await turns()
+        usual, urgent = Asked([1], now), Asked([2], now)
+        urgent.rank -= 1.0
+        with pytest.raises(WouldBeLate):
+            batcher.submit(usual, 3 * cost_s(MOST))
+        batcher.submit(urgent, 3 * cost_s(MOST))
+        await asyncio.sleep(5)
+        assert urgent.is_right([2])
+        assert all(entry.is_right([value]) for value, entry in enumerate(many))

@@ -141,3 +141,11 @@ def test_those_who_give_up_free_their_memory_though_nothing_is_taken():
     assert list(queue.groups()) == [("a", Waiting(1, 0.0))]
     assert queue.take("a", 8) == [stuck]
     assert queue.rows == 0
+
+
+def test_what_runs_before_a_rank_is_counted_over_all_lines_without_those_who_gave_up():
+    queue = filled(*(Asked([1, 2], float(at), key) for at, key in enumerate("aabab")))
+    gone = Asked([1], 0.5, "a")
+    queue.append(gone)
+    give_up(queue, gone)
+    assert [queue.rows_before(rank) for rank in (-1.0, 0.0, 1.5, 3.0, 9.0)] == [0, 2, 4, 8, queue.rows]

@@ -209,3 +209,21 @@ def test_what_was_checked_does_not_change(config):
     field = next(iter(type(config).model_fields))
     with pytest.raises(ValidationError, match="frozen"):
         setattr(config, field, getattr(config, field))
+
+
+@pytest.mark.parametrize(
+    ("said", "level"),
+    [
+        ({}, 2),
+        ({"priority_levels": 1}, 1),
+        ({"priority_levels": 5}, 2),
+        ({"priority_levels": 5, "default_priority": 4}, 4),
+    ],
+)
+def test_the_level_of_requests_without_a_priority(said, level):
+    assert BatchingLimits(**said).level == level
+
+
+def test_a_default_priority_that_is_no_level_is_refused():
+    said = problem(ModelConfig, {"batching": {"priority_levels": 3, "default_priority": 4}})
+    assert "the highest level is 3 (priority_levels), found 4" in said

@@ -79,6 +79,12 @@ def test_version_policies(policy, versions):
     assert parse(policy, WHERE, "m").config.versions == versions
 
 
+def test_priorities_are_read():
+    text = "max_batch_size: 8 dynamic_batching { priority_levels: 5 default_priority_level: 3 }"
+    batching = parse(text, WHERE, "m").config.batching
+    assert (batching.priority_levels, batching.default_priority, batching.level) == (5, 3, 3)
+
+
 TENSORRT = "optimization { execution_accelerators { gpu_execution_accelerator { name: 'tensorrt' } } }"
 OPENVINO = "optimization { execution_accelerators { cpu_execution_accelerator { name: 'openvino' } } }"
 

@@ -169,6 +169,7 @@ def test_request_carries_id_parameters_and_wishes():
         outputs=[RequestedOutput("a"), RequestedOutput("b", binary=False, classification=3)],
         binary_output=True,
         timeout_us=5,
+        priority=1,
     )
 
 
@@ -248,6 +249,8 @@ def test_binary_part_that_lies_is_refused_with_both_numbers(inputs, header, tail
         ({"parameters": {"timeout": 1.5}}, r"parameter timeout .* found 1.5"),
         ({"parameters": {"timeout": True}}, r"parameter timeout .* found True"),
         ({"parameters": {"timeout": 2**64}}, r"parameter timeout"),
+        ({"parameters": {"priority": -1}}, r"parameter priority is a whole number of 0 or more, found -1"),
+        ({"parameters": {"priority": "1"}}, r"parameter priority .* found '1'"),
         ({"parameters": {"binary_data_output": 1}}, r"parameter binary_data_output is true or false, found 1"),
         (
             {"outputs": [{"name": "y", "parameters": {"binary_data": "yes"}}]},

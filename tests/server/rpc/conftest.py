@@ -12,6 +12,7 @@ import tritonclient.grpc.aio
 
 from batcher.batcher import Batcher
 from batcher.decide import Limits
+from batcher.priorities import Priorities
 from batcher.timer import Timer
 from headrace.config import ModelConfig, SafeReload
 from headrace.datatypes import Datatype
@@ -155,6 +156,7 @@ class Served:
             executor=executor,
             counters=counters,
             trial=Trial(counters, SafeReload(), lambda reason: None),
+            priorities=Priorities(spec.id, 3, 2, 1.0),
         )
 
 

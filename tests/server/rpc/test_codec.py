@@ -117,6 +117,7 @@ def test_everything_else_of_a_request_arrives():
         model_version="2",
         parameters={
             "timeout": pb.InferParameter(uint64_param=1500),
+            "priority": pb.InferParameter(uint64_param=1),
             "flag": pb.InferParameter(bool_param=False),
             "text": pb.InferParameter(string_param=""),
             "real": pb.InferParameter(double_param=0.5),
@@ -128,9 +129,10 @@ def test_everything_else_of_a_request_arrives():
         "2",
         decoded.inputs,
         "42",
-        {"timeout": 1500, "flag": False, "text": "", "real": 0.5},
+        {"timeout": 1500, "priority": 1, "flag": False, "text": "", "real": 0.5},
         [RequestedOutput("y", classification=3), RequestedOutput("z")],
         timeout_us=1500,
+        priority=1,
     )
 
 
@@ -195,6 +197,7 @@ MALFORMED = [
     (["2 inputs", "1 raw"], message(("x", "FP32", [1]), ("y", "FP32", [1], {"fp32_contents": [1]}), raws=[b"\0" * 4])),
     (["1 inputs", "2 raw"], message(("x", "FP32", [1]), raws=[b"\0" * 4, b""])),
     (["0 inputs", "1 raw"], message(raws=[b""])),
+    (["'priority'", "-1"], message(parameters={"priority": pb.InferParameter(int64_param=-1)})),
     (["'timeout'", "-1"], message(parameters={"timeout": pb.InferParameter(int64_param=-1)})),
     (["'timeout'", "'1'"], message(parameters={"timeout": pb.InferParameter(string_param="1")})),
     (["'timeout'", "True"], message(parameters={"timeout": pb.InferParameter(bool_param=True)})),
