@@ -46,8 +46,7 @@ NO_LIMIT = 1 << 62
 class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
-    With `lengths` those of several share a batch. With `batched` False each runs alone: `max_batch_rows` must be 1.
-    `turn`: its place among those that share its device.
+    `lengths`: those of several share a batch. Not `batched`: `max_batch_rows` is 1. `turn`: among those on its device.
     """
 
     def __init__(
@@ -144,9 +143,8 @@ class Batcher:
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
-        now = self._clock()
+        now, lengths = self._clock(), {} if self._lengths is None else {"lengths": self._lengths.describe()}
         found = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
-        lengths = {} if self._lengths is None else {"lengths": self._lengths.describe()}
         return found | self._turn.describe() | self._deadlines.describe(now) | lengths
 
     def _leave(self, entry: Entry) -> None:
