@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeAlias
 
-from batcher.arrivals import KEPT, Arrivals
+from batcher.arrivals import FEWEST, KEPT, Arrivals
 from batcher.curve import Curve
 from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
 from batcher.follow import Follower
@@ -172,7 +172,7 @@ class Adaptive:
             if self._cheap():
                 return
             self._record_anew()
-        elif anew:
+        elif anew and self.arrivals.fresh >= FEWEST:
             if self.arrivals.fresh > KEPT // 4:
                 self._earlier.append(self.arrivals.load())
             self.arrivals.forget()

@@ -88,4 +88,4 @@ class Arrivals:
         )
 
     def _window(self) -> deque[Came]:
-        return self._last if len(self._last) >= FEWEST or not self._before else self._before
+        return self._last if len(self._last) >= min(FEWEST, len(self._before)) else self._before

@@ -25,3 +25,13 @@ def test_what_was_known_is_known_until_there_is_enough_of_the_new():
     assert (arrivals.fresh, len(arrivals), arrivals.span()) == (FEWEST - 1, 100, 99)
     came(arrivals, [2000])
     assert (arrivals.fresh, len(arrivals), arrivals.load().opens[-1]) == (FEWEST, FEWEST, 1000)
+
+
+def test_a_few_old_ones_give_way_to_as_many_new_ones():
+    arrivals = Arrivals()
+    came(arrivals, range(3))
+    arrivals.forget()
+    came(arrivals, [10, 11])
+    assert arrivals.load().opens == [0, 1, 2]
+    came(arrivals, [15])
+    assert arrivals.load().opens == [0, 1, 5]
