@@ -1,9 +1,11 @@
 """How long a batch takes, by its rows and by how many are in flight beside it, learnt from those that ran.
 
 Nothing is assumed of the shape: it may have steps (padded or compiled sizes) or a ceiling past which the rate falls.
-Sizes that never ran are interpolated. Pure: no clock, one owner. Invariants: 1. One outlier changes nothing: of each
-size the median of the last `KEPT` runs counts. 2. What changes for all sizes at once (a slower clock, a neighbour) is
-seen in any run, moves the whole curve, and is not taken for what batches in flight cost each other.
+Sizes that never ran are interpolated. What is learnt is a shape, by sizes, and a level, the same for all. Pure: no
+clock, one owner. Invariants: 1. One outlier changes nothing: of each size the median of the last `KEPT` runs counts.
+2. What changes for all sizes at once (a slower clock, a neighbour) is seen in any run, moves the level, and is not
+taken for what batches in flight cost each other. 3. When it is over the level comes back, for sizes that did not run
+meanwhile too.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ ALIKE_ALONE = 2
 SETTLED = 16
 """Runs beside others after which they too say whether all has become slower: it is not the neighbours who change."""
 DRIFT = 1.25
+WINDOW = 16
+"""Runs alone after which the level follows their median, and the shape what they differ by from that."""
 ALONE = 1.01
 """Fewer batches in flight on average are one, but for rounding."""
 SAMPLED = 7
@@ -48,8 +52,9 @@ class Curve:
 
     def __init__(self, slots: int = 1) -> None:
         self.runs = 0
+        self.level = 1.0
         self.drifts = 0
-        """How often the whole curve was moved."""
+        """How often the level was moved."""
         self.moved = 1.0
         """By which factor in all; whoever has seen it sets it to 1."""
         self.slowdown = [1.0, *map(float, range(1, slots + 1))]
@@ -59,9 +64,15 @@ class Curve:
         self._agreed: list[float] | None = None
         """What it was when a run alone last took as long as expected; None: as it is."""
         self._runs: dict[int, deque[float]] = {}
+        """By size: seconds alone, at a level of 1."""
         self._median: dict[int, float] = {}
         self._sizes: list[int] = []
         self._noise: deque[float] = deque(maxlen=NOISE_KEPT)
+        self._held: list[tuple[int, float]] = []
+        """Runs since the level last followed: (size, seconds alone)."""
+        self._held_before = 0
+        """Those of them from before the streak."""
+        self._recent: list[float] = []
         self._streak: list[float] = []
         self._streak_alone = 0
         """Runs alone, or as good as that, in the streak, however long it has become."""
@@ -71,7 +82,7 @@ class Curve:
         self.runs += 1
         runs = self._runs.get(rows)
         if running < ALONE and runs is not None and len(runs) == KEPT:
-            self._watch(seconds / self._median[rows], alone=True)
+            self._see(seconds / (self.level * self._median[rows]))
             if self.runs & SAMPLED:
                 return  # well known: not worth the time
         if rows >= 1 and seconds > 0:
@@ -88,16 +99,25 @@ class Curve:
                 self._watch(seconds / self._between(self._agreed or self.slowdown, running) / expected, alone=settled)
                 self._learn_slowdown(running, seconds / self.seconds(size))
             elif size != rows or len(self._runs.get(size, ())) < KEPT:
-                self._watch(alone / expected, alone=True)
-        if running >= 1.5 and size in self._runs:
-            return  # what ran alone says more
-        runs = self._runs.get(size)
-        if runs is None:
-            # Counts as several, or the next two runs of this size would hide from `_watch` that all have become slower.
-            runs = self._runs[size] = deque([alone] * (ALIKE - 1), maxlen=KEPT)
+                self._see(alone / expected)
+        if size not in self._runs:
+            self._runs[size] = deque(maxlen=KEPT)
             insort(self._sizes, size)
-        runs.append(alone)
-        self._median[size] = sorted(runs)[len(runs) // 2]
+            self._keep(size, alone)
+        elif running < 1.5:  # what ran alone says more
+            self._held.append((size, alone))
+
+    def _keep_held(self, first: int | None = None) -> None:
+        """The `first` runs that are held, or all, belong to the level as it is now: what is left is their shape."""
+        for size, alone in self._held[:first]:
+            self._keep(size, alone)
+        del self._held[:first]
+        self._held_before = 0
+
+    def _keep(self, size: int, alone: float) -> None:
+        runs = self._runs[size]
+        runs.append(alone / self.level)
+        self._median[size] = sorted(runs)[(len(runs) - 1) // 2]  # of two the quicker: what goes wrong takes longer
 
     def _learn_slowdown(self, running: float, factor: float) -> None:
         k = min(round(running), len(self.slowdown) - 1)
@@ -108,6 +128,19 @@ class Curve:
                 self._agreed = list(self.slowdown)
             self._beside[k] += 1
             self.slowdown[k] += max(0.1, 1 / self._beside[k]) * (min(max(whole, 0.5), 2.0 * k) - self.slowdown[k])
+
+    def _see(self, ratio: float) -> None:
+        """A run alone took so many times as long as expected."""
+        self._recent.append(ratio)
+        if len(self._recent) == WINDOW:
+            middle = sorted(self._recent)[WINDOW // 2]
+            self._recent.clear()
+            if not 1 / DRIFT < middle < DRIFT:
+                self._move(middle)
+                return
+            self._follow(middle)
+            ratio /= middle
+        self._watch(ratio, alone=True)
 
     def _watch(self, ratio: float, *, alone: bool) -> None:
         """Move all that is known if the last few runs all say so, and enough of them `alone`, or as good as that.
@@ -122,6 +155,8 @@ class Curve:
             if alone:
                 self._agreed = None
             return
+        if not streak:
+            self._held_before = len(self._held)
         streak.append(ratio)
         self._streak_alone += alone
         if len(streak) > ALIKE:
@@ -130,18 +165,24 @@ class Curve:
             return
         if min(streak) > DRIFT or max(streak) < 1 / DRIFT:
             middle = sorted(streak)
-            factor = (middle[1] + middle[2]) / 2
-            for size, runs in self._runs.items():
-                self._runs[size] = deque((each * factor for each in runs), maxlen=KEPT)
-                self._median[size] *= factor
-            if self._agreed is not None:
-                self.slowdown[:] = self._agreed
-                self._agreed = None
-            streak.clear()
-            self._streak_alone = 0
+            self._keep_held(self._held_before)
+            self._move((middle[1] + middle[2]) / 2)
             self._noise.clear()
-            self.drifts += 1
-            self.moved *= factor
+
+    def _follow(self, factor: float) -> None:
+        self.level *= factor
+        self.moved *= factor
+        self._keep_held()
+
+    def _move(self, factor: float) -> None:
+        self._follow(factor)
+        if self._agreed is not None:
+            self.slowdown[:] = self._agreed
+            self._agreed = None
+        self._recent.clear()
+        self._streak.clear()
+        self._streak_alone = 0
+        self.drifts += 1
 
     def factor(self, running: float) -> float:
         """By how much longer a batch takes when `running` are in flight."""
@@ -156,6 +197,9 @@ class Curve:
 
     def seconds(self, rows: int) -> float:
         """Expected seconds of a batch of `rows` alone; 0 if nothing is known."""
+        return self.level * self._shape(rows)
+
+    def _shape(self, rows: int) -> float:
         size = place(rows)
         median = self._median
         found = median.get(size)
@@ -194,4 +238,4 @@ class Curve:
 
     def known(self) -> list[tuple[int, float, int]]:
         """(rows, seconds, runs remembered) of each size that ran."""
-        return [(size, self._median[size], len(self._runs[size])) for size in self._sizes]
+        return [(size, self.level * self._median[size], len(self._runs[size])) for size in self._sizes]

@@ -1,3 +1,5 @@
+from random import Random
+
 import pytest
 
 from batcher.curve import Curve, place
@@ -34,6 +36,17 @@ def test_when_all_runs_are_slower_the_whole_curve_moves():
         curve.ran(rows, 2 * (0.004 + 0.001 * rows))
     assert curve.seconds(16) == pytest.approx(0.040, rel=0.1)
     assert curve.moved == pytest.approx(2.0)
+
+
+def test_what_was_slow_for_a_while_leaves_no_trace_in_sizes_that_did_not_run_meanwhile():
+    curve, random = known(), Random(1)
+    for burst in range(20):
+        for _ in range(30):  # a neighbour comes at once and goes little by little
+            curve.ran(4, 0.008 * random.uniform(1.3, 1.6))
+        for step in range(100):
+            curve.ran(4, 0.008 * max(1.0, 1.3 - 0.01 * step) * random.uniform(0.97, 1.03))
+        assert curve.seconds(4) == pytest.approx(0.008, rel=0.12), burst
+        assert curve.seconds(16) == pytest.approx(0.020, rel=0.15), burst
 
 
 def test_what_batches_in_flight_cost_each_other_is_learnt():
