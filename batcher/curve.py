@@ -11,8 +11,9 @@ meanwhile too.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
+from math import exp, log
 
 KEPT = 31
 """Runs per size of which the median counts."""
@@ -69,10 +70,9 @@ class Curve:
         self._sizes: list[int] = []
         self._noise: deque[float] = deque(maxlen=NOISE_KEPT)
         self._held: list[tuple[int, float]] = []
-        """Runs since the level last followed: (size, seconds alone)."""
-        self._held_before = 0
-        """Those of them from before the streak."""
-        self._recent: list[float] = []
+        """Of the window, those that the shape is learnt from: (size, seconds alone)."""
+        self._recent: list[tuple[float, int]] = []
+        """The window: times as long as expected, and size."""
         self._streak: list[float] = []
         self._streak_alone = 0
         """Runs alone, or as good as that, in the streak, however long it has become."""
@@ -82,7 +82,7 @@ class Curve:
         self.runs += 1
         runs = self._runs.get(rows)
         if running < ALONE and runs is not None and len(runs) == KEPT:
-            self._see(seconds / (self.level * self._median[rows]))
+            self._see(rows, seconds / (self.level * self._median[rows]))
             if self.runs & SAMPLED:
                 return  # well known: not worth the time
         if rows >= 1 and seconds > 0:
@@ -98,8 +98,10 @@ class Curve:
                 settled = self._beside[min(round(running), len(self.slowdown) - 1)] >= SETTLED
                 self._watch(seconds / self._between(self._agreed or self.slowdown, running) / expected, alone=settled)
                 self._learn_slowdown(running, seconds / self.seconds(size))
-            elif size != rows or len(self._runs.get(size, ())) < KEPT:
-                self._see(alone / expected)
+            elif size not in self._runs:
+                self._watch(alone / expected, alone=True)
+            elif size != rows or len(self._runs[size]) < KEPT:
+                self._see(size, alone / expected)
         if size not in self._runs:
             self._runs[size] = deque(maxlen=KEPT)
             insort(self._sizes, size)
@@ -107,12 +109,24 @@ class Curve:
         elif running < 1.5:  # what ran alone says more
             self._held.append((size, alone))
 
-    def _keep_held(self, first: int | None = None) -> None:
-        """The `first` runs that are held, or all, belong to the level as it is now: what is left is their shape."""
-        for size, alone in self._held[:first]:
+    def _learn_shape(self) -> None:
+        """The runs of a window belong to the level as it is now: what is left is the shape of their sizes.
+
+        Only what these differ by from each other. What they have in common goes back into the level: else the two would
+        wander off together, and away from the sizes that do not run.
+        """
+        counts = Counter(size for _, size in self._recent)
+        before = {size: self._median[size] for size in counts}
+        for size, alone in self._held:
             self._keep(size, alone)
-        del self._held[:first]
-        self._held_before = 0
+        self._held.clear()
+        logs = sum([count * log(self._median[size] / before[size]) for size, count in counts.items()])
+        if logs:
+            common = exp(logs / WINDOW)
+            self.level *= common
+            for size in counts:
+                self._runs[size] = deque((each / common for each in self._runs[size]), maxlen=KEPT)
+                self._median[size] /= common
 
     def _keep(self, size: int, alone: float) -> None:
         runs = self._runs[size]
@@ -129,16 +143,18 @@ class Curve:
             self._beside[k] += 1
             self.slowdown[k] += max(0.1, 1 / self._beside[k]) * (min(max(whole, 0.5), 2.0 * k) - self.slowdown[k])
 
-    def _see(self, ratio: float) -> None:
+    def _see(self, size: int, ratio: float) -> None:
         """A run alone took so many times as long as expected."""
-        self._recent.append(ratio)
+        self._recent.append((ratio, size))
         if len(self._recent) == WINDOW:
-            middle = sorted(self._recent)[WINDOW // 2]
-            self._recent.clear()
+            middle, _ = sorted(self._recent)[WINDOW // 2]
             if not 1 / DRIFT < middle < DRIFT:
                 self._move(middle)
                 return
-            self._follow(middle)
+            self.level *= middle
+            self.moved *= middle
+            self._learn_shape()
+            self._recent.clear()
             ratio /= middle
         self._watch(ratio, alone=True)
 
@@ -155,8 +171,6 @@ class Curve:
             if alone:
                 self._agreed = None
             return
-        if not streak:
-            self._held_before = len(self._held)
         streak.append(ratio)
         self._streak_alone += alone
         if len(streak) > ALIKE:
@@ -165,20 +179,16 @@ class Curve:
             return
         if min(streak) > DRIFT or max(streak) < 1 / DRIFT:
             middle = sorted(streak)
-            self._keep_held(self._held_before)
             self._move((middle[1] + middle[2]) / 2)
             self._noise.clear()
 
-    def _follow(self, factor: float) -> None:
+    def _move(self, factor: float) -> None:
         self.level *= factor
         self.moved *= factor
-        self._keep_held()
-
-    def _move(self, factor: float) -> None:
-        self._follow(factor)
         if self._agreed is not None:
             self.slowdown[:] = self._agreed
             self._agreed = None
+        self._held.clear()
         self._recent.clear()
         self._streak.clear()
         self._streak_alone = 0
