@@ -4,7 +4,7 @@ import pytest
 
 from batcher import loads
 from batcher.adaptive import Adaptive, plan_at_once
-from batcher.decide import Limits
+from batcher.decide import Limits, Plan, WaitUntil
 from batcher.simulate import Device, simulate
 from batcher.sizes import sizes
 from batcher.timer import Timer
@@ -180,3 +180,38 @@ def test_a_device_that_has_become_slower_keeps_its_batches_in_flight():
     assert controller.curve.seconds(8) == pytest.approx(2 * affine(8), rel=0.1)
     assert controller.curve.factor(2) == pytest.approx(1.0, abs=0.1)
     assert controller.plan.in_flight == 2
+
+
+class Later:
+    """The same controller, on a clock that is ahead."""
+
+    def __init__(self, controller, by):
+        self.controller, self.by = controller, by
+
+    def arrived(self, now, *args):
+        self.controller.arrived(now + self.by, *args)
+
+    def decide(self, now, rows, oldest, *args):
+        verdict = self.controller.decide(now + self.by, rows, oldest + self.by, *args)
+        return WaitUntil(verdict.time - self.by) if isinstance(verdict, WaitUntil) else verdict
+
+    def started(self, now, *args):
+        self.controller.started(now + self.by, *args)
+
+    def finished(self, now, *args):
+        self.controller.finished(now + self.by, *args)
+
+
+@pytest.mark.parametrize(
+    "plan", [Plan(1, tuple(range(65)), 48, gap_s=0.02), Plan(1, tuple(range(65)), 48, hold_s=0.05)]
+)
+def test_where_those_who_are_waited_for_stay_away_nobody_is_waited_for_after_a_few_batches(plan):
+    """64 clients that paid to be waited for, and then one of them alone."""
+    device = Device(affine)
+    controller = adaptive(device, planner=lambda picture, settings, found: None)
+    simulate(loads.closed(64, 0.0005, 6000, seed=1), device, controller, 6000)
+    controller.follower.plan = plan
+    alone = simulate(loads.closed(1, 0.0005, 100, seed=2), device, Later(controller, 1000.0), 40)
+    waits = [finished - arrived - affine(1) for arrived, finished in zip(alone.arrived, alone.finished, strict=True)]
+    assert min(waits[:6]) > 0.01
+    assert max(waits[10:]) == pytest.approx(0.0, abs=1e-9)
