@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from batcher.arrivals import FEWEST, KEPT, Arrivals
 from batcher.curve import Curve
-from batcher.decide import BUSY, Dispatch, Limits, Plan, Reason, WaitUntil
+from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
 from batcher.follow import Follower
 from batcher.objective import Objective
 from batcher.search import WORTH_WAITING_S, at_once, search
@@ -43,10 +43,8 @@ EXPLORE = 64
 """One in so many batches that wait for another to end goes beside it instead, to learn what that costs."""
 EXPLORE_SIZES = 256
 """One in so many batches has all rows that wait, also if the plan would leave some, which may be wrong."""
-WAITED: tuple[Reason, ...] = ("gave_up", "nobody_expected", "delay_limit")
-FEW = 4
-MOST_VAIN = 8
-"""Batches in a row that had a quarter of the rows that were waited for, or less."""
+MOST_VAIN = 16
+"""Batches in a row for which was waited, and nobody came."""
 RECUT = 256
 """Batches after which it is looked at anew how many rows of one request a batch should have."""
 RESTED_AFTER = 2048
@@ -93,6 +91,8 @@ class Adaptive:
         self._explore_sizes_in = EXPLORE_SIZES
         self._rest_s = REST_S
         self._vain = 0
+        self._waiting_rows = 0
+        """When the waiting for company began; 0: it has not."""
         self._planned_at = -REST_S
         self._watch = Watch()
         self._follower = Follower(self._first_plan(), limits)
@@ -134,13 +134,18 @@ class Adaptive:
         if self._explore_sizes_in <= 0 and isinstance(verdict, Dispatch) and verdict.rows < rows:
             self._explore_sizes_in = EXPLORE_SIZES
             return Dispatch(min(rows, self._top), verdict.reason)
-        if self.plan.enough_rows > 1 and isinstance(verdict, Dispatch):
-            self._weigh(now, rows, verdict.reason)
+        if self.plan.enough_rows > 1:
+            self._weigh(now, rows, verdict)
         return verdict
 
-    def _weigh(self, now: float, rows: int, reason: Reason) -> None:
-        """Whether those who were waited for came. Where hardly anybody does, time and again, nobody is waited for."""
-        self._vain = self._vain + 1 if reason in WAITED and FEW * rows <= self.plan.enough_rows else 0
+    def _weigh(self, now: float, rows: int, verdict: Dispatch | WaitUntil) -> None:
+        """Whether anybody came of those who were waited for. If not, time and again, nobody is waited for."""
+        if isinstance(verdict, WaitUntil):
+            if verdict is not BUSY:
+                self._waiting_rows = self._waiting_rows or rows
+            return
+        self._vain = self._vain + 1 if rows <= self._waiting_rows else 0
+        self._waiting_rows = 0
         if self._vain == MOST_VAIN:
             self._vain = 0
             self._follower.plan = self._first_plan()

@@ -213,5 +213,5 @@ def test_where_those_who_are_waited_for_stay_away_nobody_is_waited_for_after_a_f
     controller.follower.plan = plan
     alone = simulate(loads.closed(1, 0.0005, 100, seed=2), device, Later(controller, 1000.0), 40)
     waits = [finished - arrived - affine(1) for arrived, finished in zip(alone.arrived, alone.finished, strict=True)]
-    assert min(waits[:6]) > 0.01
-    assert max(waits[10:]) == pytest.approx(0.0, abs=1e-9)
+    assert min(waits[:12]) > 0.01
+    assert max(waits[18:]) == pytest.approx(0.0, abs=1e-9)
