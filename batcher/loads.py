@@ -98,10 +98,11 @@ def _thinks(mean: float, count: int, random: Random, spread: float) -> list[floa
 
 def _modulated(spells: Iterable[tuple[float, float]], requests: int, random: Random) -> list[float]:
     """Poisson arrivals through (length, rate) one after the other."""
-    return list(islice(_through(spells, random), requests))
+    return list(islice(through(spells, random), requests))
 
 
-def _through(spells: Iterable[tuple[float, float]], random: Random) -> Iterator[float]:
+def through(spells: Iterable[tuple[float, float]], random: Random) -> Iterator[float]:
+    """Times of Poisson arrivals through spells of (seconds, rate), one after the other."""
     start, patience = 0.0, random.expovariate(1.0)
     for length, rate in spells:
         at = start

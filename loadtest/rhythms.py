@@ -6,16 +6,16 @@ got round to it. Rates are requests per second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count, cycle
 from math import inf
 from random import Random
 from typing import TypeAlias
 
+from batcher.loads import CONTRAST, through
+
 Times: TypeAlias = Iterator[float]
 
-CONTRAST = 10.0
-"""How many times as many requests come in a burst as between bursts."""
 DISPERSION = 10.0
 """Variance by mean of the number of requests in a long interval of `bursts`."""
 
@@ -56,16 +56,3 @@ def recorded(times: Sequence[float]) -> Times:
     """Times that were seen (at least two, in order), from the first on, again and again with a mean gap in between."""
     lap = (times[-1] - times[0]) * len(times) / (len(times) - 1)
     return (turn * lap + at - times[0] for turn in count() for at in times)
-
-
-def through(spells: Iterable[tuple[float, float]], random: Random) -> Times:
-    """Poisson arrivals through (seconds, rate) one after the other."""
-    start, patience = 0.0, random.expovariate(1.0)
-    for length, rate in spells:
-        at = start
-        while patience <= (start + length - at) * rate:
-            at += patience / rate
-            yield at
-            patience = random.expovariate(1.0)
-        patience -= (start + length - at) * rate
-        start += length
