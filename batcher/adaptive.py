@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from batcher.arrivals import FEWEST, KEPT, Arrivals
 from batcher.curve import Curve
 from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
@@ -134,12 +136,12 @@ class Adaptive:
         if self._explore_sizes_in <= 0 and isinstance(verdict, Dispatch) and verdict.rows < rows:
             self._explore_sizes_in = EXPLORE_SIZES
             return Dispatch(min(rows, self._top), verdict.reason)
-        if self.plan.enough_rows > 1:
+        if self.plan.enough_rows > 1 and self._planned_for.clients > 1:
             self._weigh(now, rows, verdict)
         return verdict
 
     def _weigh(self, now: float, rows: int, verdict: Dispatch | WaitUntil) -> None:
-        """Whether anybody came of those who were waited for. If not, time and again, nobody is waited for."""
+        """Whether any client came of those who were waited for. If not, time and again, nobody is waited for."""
         if isinstance(verdict, WaitUntil):
             if verdict is not BUSY:
                 self._waiting_rows = self._waiting_rows or rows
@@ -148,7 +150,7 @@ class Adaptive:
         self._waiting_rows = 0
         if self._vain == MOST_VAIN:
             self._vain = 0
-            self._follower.plan = self._first_plan()
+            self._follower.plan = replace(self.plan, enough_rows=1)
             self._hurry(now, FIRST, anew=True)
 
     def started(self, now: float, rows: int, running: int) -> None:

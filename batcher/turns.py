@@ -219,6 +219,7 @@ class Turn:
         self.wants, self.running = False, 0
         self._claims.clear()
         self._leave()
+        self.look = lambda: None  # whoever still knows this turn holds no model by it
         self._turns.refused.pop(self, None)
         self._turns.members.remove(self)
         self._turns.contest()

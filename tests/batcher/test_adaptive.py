@@ -208,7 +208,7 @@ class Later:
 def test_where_those_who_are_waited_for_stay_away_nobody_is_waited_for_after_a_few_batches(plan):
     """64 clients that paid to be waited for, and then one of them alone."""
     device = Device(affine)
-    controller = adaptive(device, planner=lambda picture, settings, found: None)
+    controller = adaptive(device, planner=lambda picture, settings, found: found(None))
     simulate(loads.closed(64, 0.0005, 6000, seed=1), device, controller, 6000)
     controller.follower.plan = plan
     alone = simulate(loads.closed(1, 0.0005, 100, seed=2), device, Later(controller, 1000.0), 40)
