@@ -21,7 +21,7 @@ import neighbours
 import numpy as np
 import uvloop
 import yaml
-from workloads import WORKLOADS
+from workloads import ON_GPU, WORKLOADS
 
 from headrace.config import BatchingLimits
 
@@ -30,6 +30,7 @@ CONNECTIONS = (1, 4, 16, 64)
 SHARES = (0.2, 0.5, 0.8)
 WARM_UP_S = 0.2
 DEFAULT = "default"
+ALL = WORKLOADS | ON_GPU
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def main():
         with harness.running(server):
             harness.wait_until_ready(HTTP, 180)
             for model in given.models:
-                x = WORKLOADS[model].requests()[0]
-                harness.check(HTTP, model, x, WORKLOADS[model].datatype, repository / model / "1" / "model.onnx")
+                x = ALL[model].requests()[0]
+                harness.check(HTTP, model, x, ALL[model].datatype, repository / model / "1" / "model.onnx")
             gc.disable()  # a collection here would be the server's p99
             capacity, first, visits = uvloop.run(measure(given, list(settings), quiet))
     findings = [judge(cell, visits[cell]) for cell in visits]
@@ -75,7 +76,7 @@ def main():
 
 def options():
     parser = harness.parser(__doc__, rounds=3, seconds=1.0)
-    parser.add_argument("--models", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--models", nargs="+", choices=ALL, default=list(WORKLOADS))
     parser.add_argument("--delays", nargs="+", type=float, default=[0, 1, 5], help="max_queue_delay_ms of the grid")
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 8, 64], help="max_batch_rows of the grid")
     parser.add_argument("--instances", nargs="+", type=int, default=[1, 2], help="instances.count of the grid")
@@ -107,7 +108,7 @@ def served_as(model, setting):
 
 def make_model(repository, model, settings):
     made = repository / model / "1" / "model.onnx"
-    WORKLOADS[model].make(made)
+    ALL[model].make(made)
     for setting, config in settings.items():
         if config:
             file = repository / served_as(model, setting) / "1" / "model.onnx"
@@ -122,7 +123,7 @@ async def measure(given, settings, quiet):
     capacity = {}
 
     async def visit(cell, setting, seconds, seed):
-        requests = requests_to(served_as(cell.model, setting), WORKLOADS[cell.model])
+        requests = requests_to(served_as(cell.model, setting), ALL[cell.model])
         for _ in quiet.again():
             if cell.connections:
                 seen = await client.closed(requests, cell.connections, WARM_UP_S, seconds)

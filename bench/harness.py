@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SERVER_CORE, LOAD_CORE = "0", "1"
+SERVER_CORE, LOAD_CORE = os.environ.get("BENCH_SERVER_CORES", "0"), os.environ.get("BENCH_LOAD_CORE", "1")
+"""As `taskset` takes them. A server with a GPU needs more than one core: a thread that waits for it does so busily."""
 
 
 def parser(doc, rounds, seconds):

@@ -1,4 +1,4 @@
-"""Four models for which batching is worth very different things, and what their clients send: one row a request."""
+"""Models for which batching is worth very different things, and what their clients send: one row a request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,3 +45,16 @@ WORKLOADS = {
     # The run is cheaper than the request's way to it.
     "tiny": Workload(lambda path: models.mlp(path, 64, 64, 8), "FP32", ((64,),)),
 }
+
+ON_GPU = {
+    # 400 MB of weights.
+    "gemm-large": Workload(lambda path: models.mlp(path, *[4096] * 7), "FP32", ((4096,),)),
+    # As large as BERT's base: 85 million weights.
+    "encoder-large": Workload(
+        lambda path: models.encoder(path, width=768, layers=12, heads=12, tokens="tokens"),
+        "INT64",
+        tuple((length,) for length in mixed_lengths()),
+    ),
+    "cnn-large": Workload(lambda path: models.convolutions(path, 128, 256, 512, 512), "FP32", ((3, 32, 32),)),
+}
+"""For which a CPU is too slow."""

@@ -23,7 +23,9 @@ from executor.padding import find_padding
 from executor.probe import probe
 from executor.providers import CPU, device
 from executor.runners import Runner, runner_for
+from executor.samples import samples
 from executor.sessions import open_session
+from executor.steps import in_steps
 from executor.threads import runs_per_session, threads_per_session
 from headrace.config import ModelConfig
 from headrace.cores import usable_cores
@@ -89,6 +91,10 @@ def load_model(
         more = open_session(id, model_file, config.execution_providers, threads, cache, sessions)
         runners.append(runner_for(id, more, signature))
         warm_up(id, runners[-1], verdict.inputs)
+        for rows in verdict.steps:
+            warm_up(id, runners[-1], samples(signature, rows, verdict.free))
+    if verdict.steps:
+        runners = [in_steps(runner, verdict.steps) for runner in runners]
     metadata = ModelMetadata(
         id=id,
         platform=PLATFORM,

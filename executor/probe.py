@@ -19,6 +19,7 @@ from executor.likeness import alike
 from executor.metadata import Signature
 from executor.runners import Runner
 from executor.samples import samples
+from executor.sweep import Timed, sweep
 from headrace.config import BatchingLimits
 from headrace.errors import LoadFailed
 from headrace.models import ModelId
@@ -29,10 +30,6 @@ Tensors: TypeAlias = dict[str, Array]
 ROWS = 3
 FREE_LENGTHS = (4, 32, 224)
 """Tried in turn for free axes other than the first: convolutions need some length, 224 is what image models expect."""
-SWEEP = (1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 128, 129, 256, 257, 512, 1024)
-"""Rows of the batches that are tried."""
-SWEEP_S = 0.5
-"""Longest time for all of them."""
 
 
 @dataclass(slots=True)
@@ -51,6 +48,8 @@ class Verdict:
     runs: list[tuple[int, float]] = field(default_factory=list)
     curve: list[tuple[int, float]] = field(default_factory=list)
     """(rows, seconds) of warm runs, if it is batchable."""
+    steps: tuple[int, ...] = ()
+    """Sizes that batches should be filled up to; empty: any will do."""
 
 
 def probe(
@@ -67,7 +66,7 @@ def probe(
     if limits.enabled is False:
         blocked = "batching.enabled is false"
     verdict = Verdict(blocked is None, blocked or "")
-    timed = _Timed(run, clock, verdict.runs)
+    timed = Timed(run, clock, verdict.runs)
     attempt = _first_runs(signature, timed, 1 if blocked else ROWS)
     if isinstance(attempt, str):
         verdict.reason = f"{blocked or 'axis 0 is free'}; not tried, as synthetic inputs fail: {attempt}"
@@ -87,7 +86,12 @@ def probe(
     if objection and limits.enabled is True:
         verdict.reason += "; batched nevertheless, as batching.enabled is true"
     if verdict.batchable:
-        verdict.curve = _sweep(signature, timed, free, limits.max_batch_rows)
+        found = sweep(signature, timed, free, limits.max_batch_rows, (1, ROWS))
+        verdict.curve = found.curve
+        if found.steps and not objection:
+            verdict.steps = found.steps
+            verdict.reason += f"; in batches of {', '.join(map(str, found.steps))} rows, as the first of a size takes "
+            verdict.reason += f"{found.fresh_s * 1e3:.0f} ms more"
     return verdict
 
 
@@ -110,25 +114,6 @@ def wrong_rows(outputs: Mapping[str, Array]) -> str | None:
         if not array.ndim or array.shape[0] != ROWS:
             return f"output {name!r} has shape {list(array.shape)} for {ROWS} rows"
     return None
-
-
-class _Timed:
-    def __init__(self, run: Runner, clock: Callable[[], float], runs: list[tuple[int, float]]) -> None:
-        self._run, self._clock, self._runs = run, clock, runs
-
-    @property
-    def last(self) -> float:
-        return self._runs[-1][1]
-
-    @property
-    def before(self) -> float:
-        return self._runs[-2][1]
-
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        started = self._clock()
-        outputs = self._run(inputs)
-        self._runs.append((sum(array.size for array in inputs.values()), self._clock() - started))
-        return outputs
 
 
 def _first_runs(signature: Signature, run: Runner, rows: int) -> tuple[int, Tensors, Tensors, Tensors] | str:
@@ -158,22 +143,3 @@ def _rows_interact(
             if name in steady and not alike(array, outputs[name][row : row + 1]):
                 return f"row {row} of output {name!r} is another one when its batch mates are missing"
     return None
-
-
-def _sweep(signature: Signature, run: _Timed, free: int, max_rows: int) -> list[tuple[int, float]]:
-    """What batches of some sizes take, the time for it being limited. Just past a power of two, steps would show."""
-    curve: list[tuple[int, float]] = []
-    spent = 0.0
-    sizes = [rows for rows in SWEEP if rows < max_rows]
-    for rows in [*sizes, max_rows]:
-        if curve and spent + 3 * curve[-1][1] * rows / curve[-1][0] > SWEEP_S:
-            break
-        try:
-            inputs = samples(signature, rows, free)
-            for _ in range(3):  # the first of a size allocates
-                run(inputs)
-                spent += run.last
-        except Exception:
-            break
-        curve.append((rows, min(run.last, run.before)))
-    return curve

@@ -8,7 +8,6 @@ import onnx
 import onnx_models
 import pytest
 
-from executor import runtime
 from executor.load import warm_up
 from headrace.datatypes import Datatype
 from headrace.errors import LoadFailed
@@ -87,15 +86,6 @@ def test_a_further_session_that_does_not_run_fails_the_load():
 
     with pytest.raises(LoadFailed, match="a further session of model m/1 failed to run: Failed to allocate memory"):
         warm_up(ModelId("m", 1), out_of_memory, {"x": np.zeros(1)})
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif("CUDAExecutionProvider" not in runtime.available_providers(), reason="no CUDAExecutionProvider")
-def test_a_model_runs_on_cuda_as_on_the_cpu(load):
-    rows = np.random.default_rng(0).random((4, 64), dtype=np.float32)
-    on_gpu = answer(load(onnx_models.mlp(), execution_providers=("cuda",)), {"x": rows})
-    on_cpu = answer(load(onnx_models.mlp(), execution_providers=("cpu",)), {"x": rows})
-    np.testing.assert_allclose(on_gpu["y"], on_cpu["y"], rtol=1e-2, atol=1e-2)
 
 
 def test_a_session_of_several_threads_runs_two_batches_at_once_each_with_its_own_answer(load):

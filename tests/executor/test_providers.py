@@ -7,6 +7,7 @@ from headrace.config import Provider
 from headrace.errors import LoadFailed
 
 CPU, CUDA, TRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+GUESSING = {"cudnn_conv_algo_search": "HEURISTIC"}
 AZURE, OPENVINO = "AzureExecutionProvider", "OpenVINOExecutionProvider"
 
 
@@ -40,9 +41,16 @@ def test_choice(asked, available, expected):
 def test_options_reach_the_runtime_as_text():
     asked = [Provider(name="cuda", options={"device_id": 1, "use_tf32": False, "arena_extend_strategy": "kSame"})]
     assert choose(asked, (CUDA, CPU)) == [
-        (CUDA, {"device_id": "1", "use_tf32": "False", "arena_extend_strategy": "kSame"}),
+        (CUDA, GUESSING | {"device_id": "1", "use_tf32": "False", "arena_extend_strategy": "kSame"}),
         (CPU, {}),
     ]
+
+
+@pytest.mark.parametrize("asked", [(), ("cuda",), ("tensorrt",)])
+def test_convolutions_are_guessed_unless_somebody_wants_them_searched(asked):
+    assert (CUDA, GUESSING) in choose(asked, (TRT, CUDA, CPU))
+    searching = Provider(name="cuda", options={"cudnn_conv_algo_search": "EXHAUSTIVE"})
+    assert choose([searching], (CUDA, CPU))[0] == (CUDA, {"cudnn_conv_algo_search": "EXHAUSTIVE"})
 
 
 @pytest.mark.parametrize(
