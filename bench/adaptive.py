@@ -31,6 +31,8 @@ SHARES = (0.2, 0.5, 0.8)
 WARM_UP_S = 0.2
 DEFAULT = "default"
 ALL = WORKLOADS | ON_GPU
+TF32 = 0.02
+"""How far, as a share of the largest number, an answer of a GPU is from that of a CPU."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,10 @@ def main():
             harness.wait_until_ready(HTTP, 180)
             for model in given.models:
                 x = ALL[model].requests()[0]
-                harness.check(HTTP, model, x, ALL[model].datatype, repository / model / "1" / "model.onnx")
+                harness.check(HTTP, model, x, ALL[model].datatype, repository / model / "1" / "model.onnx", TF32)
             gc.disable()  # a collection here would be the server's p99
-            capacity, first, visits = uvloop.run(measure(given, list(settings), quiet))
-    findings = [judge(cell, visits[cell]) for cell in visits]
+            capacity, first, visits, plans = uvloop.run(measure(given, list(settings), quiet))
+    findings = [judge(cell, visits[cell]) | {"plans": plans[cell]} for cell in visits]
     show(findings, capacity, given, time.monotonic() - started)
     if not given.no_results:
         keep(findings, capacity, first, settings, given, quiet)
@@ -80,8 +82,10 @@ def options():
     parser.add_argument("--delays", nargs="+", type=float, default=[0, 1, 5], help="max_queue_delay_ms of the grid")
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 8, 64], help="max_batch_rows of the grid")
     parser.add_argument("--instances", nargs="+", type=int, default=[1, 2], help="instances.count of the grid")
+    parser.add_argument("--runs", nargs="+", type=int, default=[1], help="instances.runs of the grid")
     parser.add_argument("--finalists", type=int, default=3, help="fixed settings of a cell in the interleaved rounds")
     parser.add_argument("--also", nargs="*", default=["T0-B64-K1"], help="fixed settings that are always among them")
+    parser.add_argument("--results", default="adaptive", help="name of the file in results/")
     parser.add_argument("--quick", action="store_true", help="two minutes: a small grid, short visits, one round")
     neighbours.option(parser)
     given = parser.parse_args()
@@ -95,10 +99,11 @@ def grid(given):
     """name -> `config.yaml`. A batch of one row waits for nobody, so there one delay is enough."""
     fixed = {"controller": "timer"} if "controller" in BatchingLimits.model_fields else {}
     settings = {DEFAULT: None}
-    for delay, rows, count in itertools.product(given.delays, given.rows, given.instances):
+    for delay, rows, count, runs in itertools.product(given.delays, given.rows, given.instances, given.runs):
         if rows > 1 or delay == given.delays[0]:
             batching = fixed | {"max_queue_delay_ms": delay, "max_batch_rows": rows}
-            settings[f"T{delay:g}-B{rows}-K{count}"] = {"batching": batching, "instances": {"count": count}}
+            name = f"T{delay:g}-B{rows}-K{count}" + (f"x{runs}" if runs > 1 else "")
+            settings[name] = {"batching": batching, "instances": {"count": count, "runs": runs}}
     return settings
 
 
@@ -118,9 +123,10 @@ def make_model(repository, model, settings):
 
 
 async def measure(given, settings, quiet):
-    """(model -> capacity, cell -> setting -> the grid's visit, cell -> setting -> visits of the finalists)."""
+    """Of each model the capacity, and of each cell the grid's visits, those of the finalists, both by setting, and the
+    plans of the default after its own."""
     client = load.Client(HTTP)
-    capacity = {}
+    capacity, plans = {}, {}
 
     async def visit(cell, setting, seconds, seed):
         requests = requests_to(served_as(cell.model, setting), ALL[cell.model])
@@ -130,6 +136,8 @@ async def measure(given, settings, quiet):
             else:
                 rate = cell.share * capacity[cell.model]
                 seen = await client.open(requests, rate, WARM_UP_S, seconds, seed)
+        if setting == DEFAULT:
+            plans.setdefault(cell, []).append(harness.get(HTTP, f"/v2/models/{cell.model}/batcher")["plan"])
         return seen
 
     async def whole_grid(cells):
@@ -150,7 +158,7 @@ async def measure(given, settings, quiet):
                 seed = [number, len(by_setting[setting])]  # the same arrivals for all
                 by_setting[setting].append(await visit(cell, setting, given.seconds, seed))
         print(f"round {number + 1} of {given.rounds} is done, {quiet}", flush=True)
-    return capacity, first, visits
+    return capacity, first, visits, plans
 
 
 def requests_to(name, work):
@@ -226,7 +234,7 @@ def keep(findings, capacity, first, settings, given, quiet):
         "cells": findings,
         "grid, one visit": grid_values,
     }
-    harness.keep(harness.HERE / "results" / "adaptive.json", rounded(document))
+    harness.keep(harness.HERE / "results" / f"{given.results}.json", rounded(document))
 
 
 def rounded(found):

@@ -135,6 +135,12 @@ def binary_request(x, datatype, **more):
     return head + b"".join(each.tobytes() for each in arrays.values()), headers
 
 
+def get(http_port, path):
+    """The document there."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{http_port}{path}") as answer:
+        return json.load(answer)
+
+
 def infer(http_port, model, body):
     """The first output's data of one JSON request."""
     url = f"http://127.0.0.1:{http_port}/v2/models/{model}/infer"
@@ -147,17 +153,17 @@ def open_session(file, threads=1):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(file, options)
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
-def check(http_port, model, x, datatype, file):
-    """The answer under test is the model's own."""
+def check(http_port, model, x, datatype, file, share=1e-3):
+    """The answer under test is the model's own, but for a `share` of the largest number."""
     import numpy as np
 
     tensor = {"name": "x", "datatype": datatype, "shape": x.shape, "data": x.ravel().tolist()}
     found = infer(http_port, model, compact({"inputs": [tensor]}))
     expected = open_session(str(file)).run(None, {"x": x})[0][0]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 + share * np.abs(expected).max())
 
 
 def report(name, rounds, ratios, given):
@@ -182,18 +188,28 @@ def report(name, rounds, ratios, given):
     )
 
 
+def gpu():
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    return {"gpu": subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()}
+
+
 def keep(path, found):
     """Write what was found, with when, of which commit and on what machine."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    commit = os.environ.get("BENCH_COMMIT") or subprocess.check_output(
+        ["git", "rev-parse", "--short", "HEAD"], text=True
+    )
     document = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip(),
+        "commit": commit.strip(),
         "machine": {
             "cpu": cpu[1] if cpu else platform.machine(),
             "cores": os.cpu_count(),
             "kernel": platform.release(),
             "python": platform.python_version(),
+            **gpu(),
         },
     }
     path.write_text(json.dumps(document | found, indent=1) + "\n")

@@ -17,12 +17,14 @@ def threads_per_session(configured: int, cores: float, sessions: int) -> int:
 
 
 def runs_per_session(config: ModelConfig, providers: Sequence[str], threads: int) -> int:
-    """Batches that a session takes at once: as configured, or 2 where a second one may find something idle.
+    """Batches that a session takes at once: as configured, or several where one more may find something idle.
 
     That is where copies and kernels overlap, and where operators leave some of several threads without work. The
-    batcher learns whether it pays; one that learns nothing is not given the choice.
+    batcher learns how many pay; one that learns nothing is not given the choice. Small batches on an H100 gained up to
+    the fourth.
     """
     if config.instances.runs != "auto":
         return config.instances.runs
-    idle = providers[0] == CUDA or (providers[0] == CPU and threads > 1)
-    return 2 if idle and config.batching.controller == "adaptive" else 1
+    if config.batching.controller != "adaptive":
+        return 1
+    return 4 if providers[0] == CUDA else 2 if providers[0] == CPU and threads > 1 else 1

@@ -97,9 +97,9 @@ def test_padding_is_tried_on_the_gpu_too(load):
     assert load(length_models.mean(), execution_providers=exact).metadata.padding is None
 
 
-def test_one_session_runs_two_batches_at_once_each_with_its_own_answer(load):
+def test_one_session_runs_several_batches_at_once_each_with_its_own_answer(load):
     loaded = load(onnx_models.mlp(), execution_providers=("cuda",))
-    assert loaded.executor.slots == 2
+    assert loaded.executor.slots == 4
     inputs = [np.full((count, 64), count / 100, np.float32) for count in (3, 5, 300, 700) * 10]
 
     async def all_at_once():
@@ -108,6 +108,14 @@ def test_one_session_runs_two_batches_at_once_each_with_its_own_answer(load):
     expected = [answer(loaded, {"x": x[:1]})["y"][0] for x in inputs]
     for x, row, outputs in zip(inputs, expected, asyncio.run(all_at_once()), strict=True):
         np.testing.assert_allclose(outputs["y"], np.tile(row, (len(x), 1)), rtol=1e-2, atol=1e-2)
+
+
+def test_convolutions_get_batches_of_few_sizes(load):
+    loaded = load(convolutions(), execution_providers=("cuda",), batching={"max_batch_rows": 8})
+    assert [count for count, _ in loaded.curve] == [1, 2, 3, 4, 5, 6, 7, 8]
+    x = rows((8, 3, 32, 32))
+    whole = answer(loaded, {"x": x})["y"]
+    np.testing.assert_allclose(answer(loaded, {"x": x[:5]})["y"], whole[:5], rtol=1e-3, atol=1e-3)
 
 
 def test_a_batch_too_large_for_the_memory_is_said_to_be_so_and_the_next_one_runs(load):

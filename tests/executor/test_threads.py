@@ -27,7 +27,7 @@ def test_cores_are_divided_among_sessions(configured, cores, sessions, expected)
     [
         ("auto", "adaptive", "CPUExecutionProvider", 1, 1),  # one thread is never idle while there is a batch
         ("auto", "adaptive", "CPUExecutionProvider", 2, 2),
-        ("auto", "adaptive", "CUDAExecutionProvider", 1, 2),
+        ("auto", "adaptive", "CUDAExecutionProvider", 1, 4),
         ("auto", "adaptive", "OpenVINOExecutionProvider", 8, 1),  # whether it may is not known
         ("auto", "timer", "CUDAExecutionProvider", 8, 1),
         (3, "timer", "CPUExecutionProvider", 1, 3),  # the operator's word stands
