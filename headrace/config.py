@@ -123,8 +123,8 @@ class Instances(_Frozen):
     )
     runs: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
         "auto",
-        description="Batches that a session may run at once; how many of them are worth it is learnt. auto: 2 on CUDA"
-        " and where a session has more than one thread, else 1; 1 with controller timer.",
+        description="Batches that a session may run at once; how many of them are worth it is learnt. auto: 4 on CUDA,"
+        " 2 where a session has more than one thread, else 1; 1 with controller timer.",
     )
 
 

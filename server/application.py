@@ -25,7 +25,6 @@ from model_repo.spec import VersionSpec
 from server import logs
 from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
-from server.planning import PlanningThread
 from server.pool.application import ReplicaPlace
 from server.pool.channel import Settle
 from server.rehearsal import rehearse
@@ -59,7 +58,6 @@ class Application:
         self._cache = open_cache(cache_folder(config.cache_dir, os.environ), config.cache_max_bytes)
         self._models: Manager[Servable] = Manager(self._prepare)
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
-        self._planner = PlanningThread()
         self._devices: dict[str, Turns] = {}
         self._room = WaitingRoom(self._models, place.waker)
         refusals = self._statistics.open(REFUSALS, 1)
@@ -144,7 +142,7 @@ class Application:
                     self._statistics.open,
                     object_to,
                     self._cache,
-                    self._planner,
+                    self._place.planner,
                     self._devices,
                 )
         except BaseException as error:  # whatever it was, the others must not wait

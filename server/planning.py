@@ -1,8 +1,9 @@
-"""The thread in which a replica's batchers find their plans, one after the other, out of the way of requests.
+"""The thread in which plans are found, one after the other: in the supervisor, out of the way of requests.
 
-A plan takes some tens of milliseconds of Python. The thread steps back behind everyone else, lets go of the interpreter
-every few dozen microseconds, so that the event loop never waits for it noticeably, and rests `REST` times as long as it
-has worked: on a core that is shared with the requests it never takes more than one part in twenty.
+A plan takes some tenths of a second of Python. In a replica, it and the event loop would wait for each other's
+interpreter lock; the supervisor has little else to do. The thread steps back, but not behind everyone: with the lowest
+priority, on a core full of requests, a plan took four seconds. How much it takes in all is bounded by who asks
+(`server.pool.planner`).
 """
 
 from __future__ import annotations
@@ -13,54 +14,51 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import TypeAlias
 
-from batcher.adaptive import Found
 from batcher.search import search
 from batcher.twin import Picture, Settings, Twin
 from executor.background import step_back
 
 logger = logging.getLogger("headrace.planning")
 
-REST = 19.0
+NICENESS = 5
+"""On a core that is wanted all the time the thread gets a quarter of it."""
+
+Planned: TypeAlias = Callable[[Settings | None, float], None]
+"""What was found, and the seconds of CPU that it took."""
 
 
 class PlanningThread:
-    """A `batcher.adaptive.Planner` when called. The thread starts with the first call and ends with the process.
+    """Starts with the first call and ends with the process. `clock` tells its seconds of CPU."""
 
-    `clock` and `sleep` are of the thread, in seconds.
-    """
-
-    def __init__(
-        self, clock: Callable[[], float] = time.thread_time, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self._clock = clock
-        self._sleep = sleep
-        self._asked: SimpleQueue[tuple[asyncio.AbstractEventLoop, Picture, Settings | None, Found]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[asyncio.AbstractEventLoop, Picture, Settings | None, Planned]] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def __call__(self, picture: Picture, settings: Settings | None, found: Found) -> None:
-        """Search, and call `found` on this event loop."""
+    def __call__(self, picture: Picture, settings: Settings | None, planned: Planned) -> None:
+        """Search, and call `planned` on this event loop: with `settings` if the search fails."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="planning", daemon=True)
             self._thread.start()
-        self._asked.put((asyncio.get_running_loop(), picture, settings, found))
+        self._asked.put((asyncio.get_running_loop(), picture, settings, planned))
 
     def _work(self) -> None:
-        step_back()
+        step_back(NICENESS)
         while True:
-            asked = self._asked.get()
-            began = self._clock()
-            self._one(*asked)
-            self._sleep(REST * (self._clock() - began))
+            self._one(*self._asked.get())
 
-    def _one(self, loop: asyncio.AbstractEventLoop, picture: Picture, settings: Settings | None, found: Found) -> None:
-        better = settings
+    def _one(
+        self, loop: asyncio.AbstractEventLoop, picture: Picture, settings: Settings | None, planned: Planned
+    ) -> None:
+        better, began = settings, self._clock()
         try:
             better = search(Twin(picture, _breathe), settings)
         except Exception:  # the batcher goes on with the plan that it has, and will ask again
             logger.exception("no plan could be found")
         if not loop.is_closed():
-            loop.call_soon_threadsafe(found, better)
+            loop.call_soon_threadsafe(planned, better, self._clock() - began)
 
 
 def _breathe() -> None:

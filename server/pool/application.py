@@ -19,6 +19,7 @@ from server.pool.agreement import Agreement
 from server.pool.board import Board
 from server.pool.editor import Editor
 from server.pool.journal import Happened
+from server.pool.planner import Planner
 from server.pool.waker import Waker
 
 
@@ -27,7 +28,7 @@ class ReplicaPlace:
     """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it;
     `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise;
     `happened(since, model)` gives the pool's events (journal.py); `waker` is for those who wait for a model that is
-    asleep.
+    asleep; `planner` finds plans for batchers.
     """
 
     index: int
@@ -41,6 +42,7 @@ class ReplicaPlace:
     editor: Editor
     happened: Callable[[int, str], list[Happened]]
     waker: Waker
+    planner: Planner
 
     def connection_closed(self) -> None:
         """Every protocol from `ReplicaApplication.connection` calls this once, in its `connection_lost`.

@@ -1,7 +1,7 @@
 """The control channel between supervisor and replica: one JSON message per line over a socketpair.
 
-    supervisor  -- Boot, Wanted, Verdict, Settle, Edited, then Drain -->    replica
-                <-- Vote, Objection, Settled, Edit, Wake, Woken, Ready or Failed, Draining --
+    supervisor  -- Boot, Wanted, Verdict, Settle, Edited, Planned, then Drain -->    replica
+                <-- Vote, Objection, Settled, Edit, Wake, Woken, Plan, Ready or Failed, Draining --
 
 Invariants: 1. The end of the stream means that the peer is gone; there is no other heartbeat. 2. A line is at most
 `MAX_LINE` bytes and no more than that may wait to be written; whoever breaks either rule is treated as gone.
@@ -110,6 +110,20 @@ class Woken(msgspec.Struct, frozen=True, tag=True):
     model: str
 
 
+class Plan(msgspec.Struct, frozen=True, tag=True):
+    """A batcher of this replica wants a plan: answer with `Planned` and this serial. `question` is for planner.py."""
+
+    serial: int
+    question: bytes
+
+
+class Planned(msgspec.Struct, frozen=True, tag=True):
+    """Here it is."""
+
+    serial: int
+    answer: bytes
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Take no more connections, answer what was accepted, end."""
 
@@ -140,6 +154,8 @@ Message = (
     | Edited
     | Wake
     | Woken
+    | Plan
+    | Planned
     | Drain
     | Ready
     | Failed

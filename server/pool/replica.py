@@ -30,12 +30,13 @@ from server.pool import journal
 from server.pool.agreement import Agreement
 from server.pool.application import ReplicaApplication, ReplicaPlace
 from server.pool.board import Board
-from server.pool.channel import Boot, Channel, Drain, Draining, Edited, Failed, Ready, Settle, Verdict, Wanted
+from server.pool.channel import Boot, Channel, Drain, Draining, Edited, Failed, Planned, Ready, Settle, Verdict, Wanted
 from server.pool.death_pipe import end_as_orphan
 from server.pool.directory import board_in, counters_in, models_in
 from server.pool.editor import Editor
 from server.pool.exit_codes import ExitCode
 from server.pool.listener import Listener
+from server.pool.planner import Planner
 from server.pool.waker import Waker
 
 _CRASHED = 1
@@ -92,6 +93,7 @@ class Replica:
         board = Board.open(board_in(directory))
         self._agreement = Agreement(directory, channel.send)
         self._editor = Editor(self._config.model_control_mode, models_in(directory).resolve(), channel.send)
+        self._planner = Planner(channel.send)
         place = ReplicaPlace(
             index=boot.index,
             replicas=boot.replicas,
@@ -104,6 +106,7 @@ class Replica:
             editor=self._editor,
             happened=partial(journal.read, directory),
             waker=Waker(channel.send),
+            planner=self._planner,
         )
         self._directory = directory
         self._first = boot.generation == 1
@@ -175,6 +178,8 @@ class Replica:
                     self._agreement.heard(message)
                 case Edited():
                     self._editor.heard(message)
+                case Planned():
+                    self._planner.heard(message)
                 case _:
                     raise AssertionError(f"expected an order, got {message}")
         end_as_orphan(self._directory)

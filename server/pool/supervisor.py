@@ -20,7 +20,20 @@ from functools import partial
 from headrace.config import ServerConfig
 from model_repo.sources import Source
 from server.pool.board import Board, State
-from server.pool.channel import Boot, Draining, Edit, Failed, Message, Objection, Ready, Settled, Vote, Wake, Woken
+from server.pool.channel import (
+    Boot,
+    Draining,
+    Edit,
+    Failed,
+    Message,
+    Objection,
+    Plan,
+    Ready,
+    Settled,
+    Vote,
+    Wake,
+    Woken,
+)
 from server.pool.child import Child, how_it_ended
 from server.pool.control import Control, follow
 from server.pool.directory import board_in, counters_in, private_directory
@@ -44,6 +57,7 @@ from server.pool.events import (
 from server.pool.exit_codes import ExitCode
 from server.pool.journal import Journal
 from server.pool.place import Place
+from server.pool.planner import Plans
 from server.pool.restarts import GiveUp, RestartAt, next_restart
 from server.pool.roster import Roster
 from server.pool.sockets import listen_http, port_of, reserve_grpc
@@ -98,6 +112,7 @@ class Supervisor:
                 Roster.of(config, partial(last_uses_ms, counters_in(self._directory))),
             )
             self._ending = Ending(config.drain_grace_s, self._http, self._board, self._places, self._children, put)
+            self._plans = Plans()
             self._edits = Edits(self._source, self._control, self._places, self._journal, put)
             _log.info(
                 "listening on %s: REST port %d, gRPC port %d; starting replicas: %d",
@@ -194,6 +209,8 @@ class Supervisor:
                 self._control.wake(model, place.index)
             case Woken(model) if place:
                 self._control.rest(model, place.index)
+            case Plan() if place:
+                self._plans.wanted(place.index, message, child.tell)
             case Edit() if place:
                 self._followers.create_task(self._edits.begin(child, message), name=f"edit {message.model}")
             case Failed(reason) if place:
