@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from executor.background import step_back
 from executor.cache import Cache
 from executor.declared import check_declared
 from executor.failures import run_failed
-from executor.metadata import PLATFORM, read_signature, with_observed_ranks
+from executor.metadata import PLATFORM, Signature, read_signature, with_observed_ranks
 from executor.onnx_executor import OnnxExecutor
 from executor.padding import find_padding
-from executor.probe import probe
+from executor.probe import Verdict, probe
 from executor.providers import CPU, device
 from executor.runners import Runner, runner_for
 from executor.samples import samples
@@ -75,7 +76,11 @@ def load_model(
     threads = threads_per_session(config.instances.threads, usable_cores(), sessions)
     if own_thread and threads == 1:  # a session's further threads would inherit it
         step_back()
-    session = open_session(id, model_file, config.execution_providers, threads, cache, sessions)
+
+    def opened() -> Any:
+        return open_session(id, model_file, config.execution_providers, threads, cache, sessions)
+
+    session = opened()
     ranks = {spec.name: len(spec.shape) for spec in declared_inputs}
     signature = read_signature(id, model_file, session, labels, ranks)
     check_declared(id, "input", declared_inputs, signature.inputs)
@@ -87,14 +92,15 @@ def load_model(
     own = time.thread_time if on_cpu and threads == 1 else time.perf_counter
     verdict = probe(id, signature, config.batching, runners[0], own)
     lengths = find_padding(id, signature, config.batching.pad, verdict, runners[0], own)
+
+    def more() -> Runner:
+        return runner_for(id, opened(), signature)
+
     for _ in range(config.instances.count - 1):
-        more = open_session(id, model_file, config.execution_providers, threads, cache, sessions)
-        runners.append(runner_for(id, more, signature))
+        runners.append(more())
         warm_up(id, runners[-1], verdict.inputs)
-        for rows in verdict.steps:
-            warm_up(id, runners[-1], samples(signature, rows, verdict.free))
     if verdict.steps:
-        runners = [in_steps(runner, verdict.steps) for runner in runners]
+        runners = [_in_steps(id, runner, signature, verdict, more) for runner in runners]
     metadata = ModelMetadata(
         id=id,
         platform=PLATFORM,
@@ -120,6 +126,24 @@ def load_model(
     executor = OnnxExecutor(id, runners, verdict.runs, clock)
     where = device(config.execution_providers, providers[0])
     return LoadedModel(metadata, executor, providers, tuple(verdict.curve), where, tuple(lengths.costs))
+
+
+def _in_steps(
+    id: ModelId, runner: Runner, signature: Signature, verdict: Verdict, more: Callable[[], Runner]
+) -> Runner:
+    """`runner` for batches of the sizes that the probe found, all of them prepared.
+
+    Where each needs a session of its own, `more` brings them; if there is no memory for them, one does it all.
+    """
+    runners = [runner] * len(verdict.steps)
+    if verdict.forgets:
+        try:
+            runners = [*(more() for _ in verdict.steps[1:]), runner]
+        except LoadFailed as error:
+            log.warning("%s: no session of its own for each size of batches, changes will be slow: %s", id, error)
+    for rows, each in zip(verdict.steps, runners, strict=True):
+        warm_up(id, each, samples(signature, rows, verdict.free))
+    return in_steps(verdict.steps, runners)
 
 
 def warm_up(id: ModelId, runner: Runner, inputs: Mapping[str, Array]) -> None:

@@ -50,6 +50,8 @@ class Verdict:
     """(rows, seconds) of warm runs, if it is batchable."""
     steps: tuple[int, ...] = ()
     """Sizes that batches should be filled up to; empty: any will do."""
+    forgets: bool = False
+    """Each of them needs a session of its own."""
 
 
 def probe(
@@ -89,7 +91,7 @@ def probe(
         found = sweep(signature, timed, free, limits.max_batch_rows, (1, ROWS))
         verdict.curve = found.curve
         if found.steps and not objection:
-            verdict.steps = found.steps
+            verdict.steps, verdict.forgets = found.steps, found.forgets
             verdict.reason += f"; in batches of {', '.join(map(str, found.steps))} rows, as the first of a size takes "
             verdict.reason += f"{found.fresh_s * 1e3:.0f} ms more"
     return verdict

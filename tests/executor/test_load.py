@@ -8,6 +8,7 @@ import onnx
 import onnx_models
 import pytest
 
+from executor import load as load_module
 from executor.load import warm_up
 from headrace.datatypes import Datatype
 from headrace.errors import LoadFailed
@@ -86,6 +87,43 @@ def test_a_further_session_that_does_not_run_fails_the_load():
 
     with pytest.raises(LoadFailed, match="a further session of model m/1 failed to run: Failed to allocate memory"):
         warm_up(ModelId("m", 1), out_of_memory, {"x": np.zeros(1)})
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """Every model prepares itself whenever the size of the batch changes; `most` sessions can be opened."""
+    opened, most = [], [100]
+
+    def probe(*args):
+        verdict = real_probe(*args)
+        verdict.steps, verdict.forgets = (1, 4, 8), True
+        return verdict
+
+    def open_session(*args):
+        if len(opened) == most[0]:
+            raise LoadFailed("model m/1: out of memory")
+        opened.append(real_open(*args))
+        return opened[-1]
+
+    real_probe, real_open = load_module.probe, load_module.open_session
+    monkeypatch.setattr(load_module, "probe", probe)
+    monkeypatch.setattr(load_module, "open_session", open_session)
+    return opened, most
+
+
+@pytest.mark.parametrize(("most", "sessions"), [(100, 3), (2, 2)])
+def test_where_changes_of_size_are_slow_each_size_has_a_session_if_the_memory_is_enough(
+    load, forgetful, most, sessions, caplog
+):
+    opened, limit = forgetful
+    limit[0] = most
+    loaded = load(onnx_models.mlp())
+    assert len(opened) == sessions
+    assert ("no session of its own for each size" in caplog.text) is (most < 3)
+    x = np.random.default_rng(1).random((9, 64), np.float32)
+    whole = answer(loaded, {"x": x})["y"]
+    for rows in range(1, 9):
+        np.testing.assert_allclose(answer(loaded, {"x": x[:rows]})["y"], whole[:rows], rtol=1e-4, atol=1e-5)
 
 
 def test_a_session_of_several_threads_runs_two_batches_at_once_each_with_its_own_answer(load):
