@@ -23,7 +23,11 @@ DELAYS_S = (0.0, 0.001, 0.005, 0.02)
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """Latencies from arrival to the end of the batch. `within_slo` is a share of the requests, None without an SLO."""
+    """Latencies from arrival to the end of the batch, of those that were answered.
+
+    `within_slo` is a share of these, None without an SLO. `in_time` and `refused` are shares of all requests: answered
+    before their timeout, and not let in, or sent away when they became late; None if they have no timeout.
+    """
 
     requests: int
     mean_ms: float
@@ -36,6 +40,8 @@ class Forecast(msgspec.Struct, frozen=True):
     batch_rows: float
     """Mean rows of a batch."""
     within_slo: float | None = None
+    in_time: float | None = None
+    refused: float | None = None
 
 
 def forecast(
@@ -57,6 +63,9 @@ def summary(outcome: Outcome, slo_s: float = 0.0) -> Forecast:
     pairs = zip(outcome.finished[skipped:], outcome.arrived[skipped:], strict=True)
     latencies = sorted(finished - arrived for finished, arrived in pairs)
     count, whole_s = len(latencies), max(outcome.finished[-1] - min(outcome.arrived), 1e-12)
+    away = len(outcome.refused) + len(outcome.left)
+    came = len(outcome.finished) + away
+    in_time = sum(finished <= due for finished, due in zip(outcome.finished, outcome.dues, strict=False))
     return Forecast(
         requests=count,
         mean_ms=_ms(sum(latencies) / count),
@@ -67,6 +76,8 @@ def summary(outcome: Outcome, slo_s: float = 0.0) -> Forecast:
         utilisation=round(outcome.device_s / whole_s, 3),
         batch_rows=round(sum(outcome.batches) / len(outcome.batches), 2),
         within_slo=round(sum(latency <= slo_s for latency in latencies) / count, 4) if slo_s else None,
+        in_time=round(in_time / came, 4) if outcome.dues else None,
+        refused=round(away / came, 4) if outcome.dues else None,
     )
 
 

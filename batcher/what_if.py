@@ -17,6 +17,7 @@ from batcher.controller import Controller
 from batcher.follow import Follower
 from batcher.forecast import Forecast, summary, timers
 from batcher.known import Known
+from batcher.outlook import Outlook
 from batcher.search import at_once
 from batcher.simulate import Load, simulate
 from batcher.sizes import best_rows
@@ -80,11 +81,17 @@ def policies(known: Known) -> dict[str, Controller]:
 
 
 def what_if(known: Known, load: Load, requests: int) -> Iterator[Row]:
-    """One row for each policy, all with the same requests and the same noise."""
+    """One row for each policy, all with the same requests and the same noise.
+
+    Where requests have timeouts, the adaptive controller refuses those that would be late; no other does.
+    """
     device, table = known.device(), known.table()
     load = replace(load, apart_s=table[best_rows(table)])  # clients that begin together would stay together
     for name, controller in policies(known).items():
-        outcome = simulate(load, device, controller, requests)
+        outlook = None
+        if load.timeouts and isinstance(controller, Adaptive):
+            outlook = Outlook(controller, known.limits.max_batch_rows)
+        outcome = simulate(load, device, controller, requests, outlook=outlook)
         if outcome.finished:
             came_s = max(outcome.arrived) - min(outcome.arrived)
             took_s = outcome.finished[-1] - min(outcome.arrived)

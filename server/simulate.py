@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -54,6 +55,9 @@ def simulate(
     times: Annotated[str, typer.Option(metavar="X,...", help="How many times that traffic.")] = "1,2,4",
     replicas: Annotated[int, typer.Option(min=0, help="That share the load; 0: as many as the server has.")] = 0,
     max_batch_rows: Annotated[int, typer.Option(min=0, max=65536, help="Instead of the model's own.")] = 0,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, metavar="MS", help="Each request has one: who would be late is refused.")
+    ] = 0.0,
     slo_ms: Annotated[float, typer.Option(min=0.0, help="Also print the share of requests within it.")] = 0.0,
     requests: Annotated[int, typer.Option(min=0, help="Requests of each simulation; 0: 10,000 or more.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -70,6 +74,8 @@ def simulate(
         limits = Limits(max_batch_rows or what.limits.max_batch_rows, what.limits.max_queue_delay_s)
         what = msgspec.structs.replace(what, limits=limits, slo_s=slo_ms / 1e3 or what.slo_s)
         words, load, count = _load(form, recorded, replicas or what.replicas, requests)
+        if timeout:
+            words, load = f"{words}, each with a timeout of {timeout:g} ms", replace(load, timeouts=(timeout / 1e3,))
         found = _run(what, load, multiples, count)
         _report(what, words, found, as_json, Console())
     except ServingError as error:

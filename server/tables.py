@@ -8,19 +8,20 @@ from typing import Any
 from rich.table import Table
 
 _LATENCIES = {"mean_ms": "mean", "p50_ms": "p50", "p99_ms": "p99"}
+_SHARES = {"within_slo": "in SLO", "in_time": "in time", "refused": "refused"}
+"""Columns that are there if any line has them."""
 
 
 def forecasts(rows: Sequence[Mapping[str, Any]]) -> Table:
     """A line for each, latencies in ms. A latency that is None is that of settings which fall behind."""
-    with_slo = any(row.get("within_slo") is not None for row in rows)
-    table = plain()
+    shares = {key: name for key, name in _SHARES.items() if any(row.get(key) is not None for row in rows)}
+    table = plain(gap=1 if len(shares) > 1 else 2)  # a terminal has 80 columns
     table.add_column("settings", no_wrap=True)
-    for column in (*_LATENCIES.values(), *(["in SLO"] if with_slo else []), "requests/s", "busy", "rows/batch"):
+    for column in (*_LATENCIES.values(), *shares.values(), "req/s", "busy", "rows"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         cells = [short(row[key]) if row[key] is not None else "" for key in _LATENCIES]
-        if with_slo:
-            cells.append(f"{row['within_slo']:.1%}" if row["within_slo"] is not None else "")
+        cells += [f"{row[key]:.1%}" if row[key] is not None else "" for key in shares]
         if row["mean_ms"] is None:
             cells[0] = "falls behind"
         numbers = (short(row["requests_per_s"]), f"{row['utilisation']:.2f}", f"{row['batch_rows']:.3g}")
@@ -28,9 +29,9 @@ def forecasts(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def plain() -> Table:
-    """A table of no columns yet, without lines."""
-    return Table(box=None, padding=(0, 2, 0, 0))
+def plain(gap: int = 2) -> Table:
+    """A table of no columns yet, without lines, `gap` spaces between columns."""
+    return Table(box=None, padding=(0, gap, 0, 0))
 
 
 def short(value: float) -> str:

@@ -58,6 +58,17 @@ def test_a_policy_that_wastes_the_device_falls_behind_where_others_keep_up():
     assert not rows["timer 0 ms, 2 in flight"].keeps_up
 
 
+def test_with_a_timeout_the_share_in_time_is_what_the_capacity_allows_where_who_would_be_late_is_refused():
+    load = replace(loads.poisson(6400, 20_000, 1), timeouts=(0.06,))
+    rows = {name: row.forecast for name, row in by_name(MODEL, load, 20_000).items()}
+    ours, greedy = rows[ADAPTIVE], rows[AT_ONCE]
+    assert 0.45 < ours.in_time < 0.56
+    assert ours.in_time + ours.refused == pytest.approx(1.0, abs=0.01)
+    assert greedy.in_time < 0.1
+    assert greedy.refused == 0
+    assert by_name(MODEL, loads.poisson(100, 500, 1), 500)[ADAPTIVE].forecast.in_time is None
+
+
 def test_clients_always_keep_up_and_are_answered_as_the_simulator_answers_them():
     load = loads.closed(8, 0.0003, 3000, 1)
     rows = by_name(MODEL, load, 3000)

@@ -94,6 +94,13 @@ def test_the_table_has_a_line_for_each_policy_and_says_what_is_above_capacity():
     assert "above the capacity: 4,00" in second
 
 
+def test_with_timeouts_the_table_says_who_is_in_time_and_who_is_refused_on_80_columns():
+    said = headrace("simulate", *AFFINE, "--rate", 6000, "--times", "1", "--timeout", 60).stdout
+    assert "load: 6000 requests/s, each with a timeout of 60 ms" in said
+    assert "in time refused" in said
+    assert "…" not in said
+
+
 SHAPES = {
     "bursts": (("--rate", 100, "--bursts", 5), "100 requests/s in bursts (5)"),
     "on-off": (("--rate", 100, "--on-off", ".05:.2"), "100 requests/s on average, 0.05 s on, 0.2 s off"),
