@@ -118,12 +118,12 @@ class Adaptive:
         """Clients that were answered and are not back, if the plan asks for them."""
         return self._follower.away
 
-    def arrived(self, now: float, rows: int, client: int) -> None:
+    def arrived(self, now: float, rows: int, client: int, key: Hashable = ()) -> None:
         """See `Controller`. May be left out while `listens` is false."""
         self._came += 1
         self._follower.arrived(now, rows, client)
         if self.arrivals.recording:
-            self.arrivals.arrived(now, rows, client)
+            self.arrivals.arrived(now, rows, client, key)
             if self._came >= self._next:
                 self._look(now)
 

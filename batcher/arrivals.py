@@ -7,7 +7,7 @@ comes without a client, or from one that was not answered before, comes by itsel
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from batcher.simulate import Load
@@ -21,12 +21,15 @@ MOST_CLIENTS = 4096
 
 
 class Came(NamedTuple):
-    """One request: when, its rows, and the seconds since its client had been answered; -1: it came by itself."""
+    """One request: when, its rows, the seconds since its client had been answered (-1: it came by itself), its client,
+    and which others may share a batch with it: those with the same key.
+    """
 
     time: float
     rows: int
     think: float
     client: int
+    key: Hashable
 
 
 class Arrivals:
@@ -46,14 +49,14 @@ class Arrivals:
         """Requests since it was last told to forget, of those that are remembered."""
         return len(self._last)
 
-    def arrived(self, now: float, rows: int, client: int) -> None:
+    def arrived(self, now: float, rows: int, client: int, key: Hashable = ()) -> None:
         """A request came."""
         think = -1.0
         if client:
             answered = self._answered.pop(client, None)
             if answered is not None:
                 think = now - answered
-        self._last.append(Came(now, rows, think, client))
+        self._last.append(Came(now, rows, think, client, key))
 
     def finished(self, now: float, clients: Sequence[int]) -> None:
         """These clients have their answers."""
@@ -80,11 +83,13 @@ class Arrivals:
         returns = [came for came in window if came.think >= 0]
         clients = {came.client for came in returns}
         opens = [came.time for came in window if came.client not in clients]
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(came.key for came in window))}
         return Load(
             opens=[time - opens[0] for time in opens],
             clients=len(clients),
             thinks=[came.think for came in returns] or (0.0,),
             rows=[came.rows for came in window] or (1,),
+            keys=[numbers[came.key] for came in window] if len(numbers) > 1 else (),
         )
 
     def _window(self) -> deque[Came]:

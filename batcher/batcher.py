@@ -124,7 +124,7 @@ class Batcher:
             entry.timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, entry, timeout_s)
         self._counters.cells[cell.QUEUE_ROWS] = queue.rows
         if self.controller.listens:
-            self.controller.arrived(entry.arrived, entry.rows, entry.client)
+            self.controller.arrived(entry.arrived, entry.rows, entry.client, entry.key)
         if self._sleepers and not self._full_house:
             self._wake()
 

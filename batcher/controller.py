@@ -18,8 +18,8 @@ class Controller(Protocol):
     listens: bool
     cut_rows: int
 
-    def arrived(self, now: float, rows: int, client: int) -> None:
-        """A request is in the queue."""
+    def arrived(self, now: float, rows: int, client: int, key: Hashable = ()) -> None:
+        """A request is in the queue. Those with the same key may share a batch."""
         ...
 
     def decide(self, now: float, rows: int, oldest: float, running: int, key: Hashable = ()) -> Dispatch | WaitUntil:

@@ -110,6 +110,7 @@ def _adaptive(controller: Adaptive, now: float, queue: RowQueue, running: int, r
             "open_gaps_ms": [_ms(gap) for gap in gaps],
             "thinks_ms": [_ms(think) for think in load.thinks] if load.clients else [],
             "rows": list(load.rows),
+            "keys": list(load.keys),
             "noise": [round(factor, 4) for factor in picture.noise],
         }
     return document

@@ -50,7 +50,7 @@ class Follower:
             waiting.awaited_since = next(expected, -inf)
         return waiting
 
-    def arrived(self, now: float, rows: int, client: int) -> None:
+    def arrived(self, now: float, rows: int, client: int, key: Hashable = ()) -> None:
         """See `Controller`."""
         self._waiting.quiet_since = now
         if client:

@@ -103,6 +103,7 @@ class _Recording(msgspec.Struct):
     thinks_ms: list[float]
     rows: list[int]
     noise: list[float]
+    keys: list[int] = []
 
 
 class _Document(msgspec.Struct):
@@ -160,7 +161,8 @@ def _recorded(recording: _Recording, arrivals: _Arrivals) -> Recorded:
     opens = list(accumulate((gap / 1e3 for gap in recording.open_gaps_ms), initial=0.0))
     thinks = [think / 1e3 for think in recording.thinks_ms]
     clients = arrivals.clients if thinks else 0
-    load = Load(opens if len(opens) > 1 else (), clients, thinks or (0.0,), recording.rows or loads.ONE_ROW)
+    opens_or_none = opens if len(opens) > 1 else ()
+    load = Load(opens_or_none, clients, thinks or (0.0,), recording.rows or loads.ONE_ROW, keys=recording.keys)
     return Recorded(load, arrivals.requests, arrivals.span_s)
 
 

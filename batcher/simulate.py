@@ -4,26 +4,24 @@ Receives a load, a device and a controller (the same object that the batcher ask
 three: the controller, which tries its own alternatives here before it changes its mind (`plan`); `headrace simulate`;
 and the proof that the controller is as good as the best fixed setting (bench/regret.py).
 
-Requests wait in order of arrival. Batches in flight share the device: with k of them each advances at 1/slowdown(k) of
-the speed that it has alone. What happens at the same instant is seen together, as in one turn of the event loop.
+Requests wait in order of arrival (`comers`). Batches in flight share the device: with k of them each advances at
+1/slowdown(k) of the speed that it has alone. What happens at the same instant is seen together, as in one turn of the event loop.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import cycle
 from math import inf
-from typing import TypeAlias
 
+from batcher.comers import Request, line_of
 from batcher.controller import Controller
 from batcher.decide import WaitUntil
 from batcher.outlook import Outlook
 
 BREATH = 7
-LEAST_RETRY_S = 1e-6
 
 
 @dataclass(slots=True)
@@ -40,6 +38,8 @@ class Load:
     apart_s: float = 0.0
     timeouts: Sequence[float] = ()
     """Of the n-th request, cyclic, in seconds; empty: none has one."""
+    keys: Sequence[int] = ()
+    """Of the n-th request, cyclic: those with the same key may share a batch; empty: all may."""
 
 
 @dataclass(slots=True)
@@ -97,11 +97,11 @@ def simulate(
 ) -> Outcome:
     """Run until `requests` are answered or none is left. `breathe` is called every few batches.
 
-    `outlook` refuses those who would be late; without it nobody is refused, and nobody leaves.
+    `outlook` refuses those who would be late, and knows no keys; without it nobody is refused, and nobody leaves.
     """
     outcome = Outcome()
     service = _Service(device, controller, outlook)
-    line = _Line(load, controller) if outlook is None else _Door(load, controller, outlook, outcome)
+    line = line_of(load, controller, outlook, outcome)
     arrived, finished, dues, batches = outcome.arrived, outcome.finished, outcome.dues, outcome.batches
     queue, running = line.queue, service.running
     now, timer = 0.0, inf
@@ -115,133 +115,33 @@ def simulate(
         now, timer = then, inf
         if service.next_end <= now:
             for batch in service.ended(now):
-                arrived += [came for came, _, _, _ in batch]
-                dues += [due for _, _, _, due in batch] if load.timeouts else ()
+                arrived += [request[0] for request in batch]
+                dues += [request[3] for request in batch] if load.timeouts else ()
                 finished += [now] * len(batch)
                 if load.clients:
                     line.come_back(now, batch)
         if line.next_arrival <= now:
             line.arrive(now)
         while queue:
-            verdict = controller.decide(now, line.rows, queue[0][0], len(running))
-            if outlook is not None and isinstance(verdict, WaitUntil):
-                verdict = outlook.hurry(now, verdict, line.rows, queue[0][3])
+            verdict = line.ask(now, len(running))
             if isinstance(verdict, WaitUntil):
                 timer = verdict.time
                 break
             batch = line.take(now, verdict.rows)
             if not batch:
                 continue
-            batches.append(sum([rows for _, rows, _, _ in batch]))
+            batches.append(sum([request[1] for request in batch]))
             outcome.device_s += service.start(now, batches[-1], batch)
             if breathe is not None and not len(batches) & BREATH:
                 breathe()
     return outcome
 
 
-_Request: TypeAlias = tuple[float, int, int, float]
-"""When it arrived, its rows, its client, its deadline."""
-
-
-class _Line:
-    """Those who come, and the queue."""
-
-    def __init__(self, load: Load, controller: Controller) -> None:
-        self.queue: deque[_Request] = deque()
-        self.rows = 0
-        self._controller = controller
-        self._opens = iter(load.opens)
-        self._next_open = next(self._opens, inf)
-        self._thinks = cycle(load.thinks)
-        self._sizes = cycle(load.rows)
-        self._timed = bool(load.timeouts)
-        self._timeouts = cycle(load.timeouts or (inf,))
-        step = load.apart_s / max(1, load.clients)
-        self._returns = [(client * step + next(self._thinks), client) for client in range(1, load.clients + 1)]
-        heapify(self._returns)
-        self._find_next()
-
-    def _find_next(self) -> None:
-        returns = self._returns
-        self.next_arrival = returns[0][0] if returns and returns[0][0] < self._next_open else self._next_open
-
-    def arrive(self, now: float) -> None:
-        """All who are there by now."""
-        while self._next_open <= now:
-            self._enter(self._next_open, 0)
-            self._next_open = next(self._opens, inf)
-        returns = self._returns
-        while returns and returns[0][0] <= now:
-            self._enter(*heappop(returns))
-        self._find_next()
-
-    def _enter(self, now: float, client: int) -> None:
-        rows = next(self._sizes)
-        self.queue.append((now, rows, client, now + next(self._timeouts) if self._timed else inf))
-        self.rows += rows
-        self._controller.arrived(now, rows, client)
-
-    def come_back(self, now: float, batch: Iterable[_Request]) -> None:
-        """The clients that were answered just now will be here again."""
-        for _, _, client, _ in batch:
-            if client:
-                heappush(self._returns, (now + next(self._thinks), client))
-        self._find_next()
-
-    def take(self, now: float, most_rows: int) -> list[_Request]:
-        """The oldest that fit, at least one."""
-        queue = self.queue
-        batch = [queue.popleft()]
-        rows = batch[0][1]
-        while queue and rows + queue[0][1] <= most_rows:
-            rows += queue[0][1]
-            batch.append(queue.popleft())
-        self.rows -= rows
-        return batch
-
-
-class _Door(_Line):
-    """A line that lets in only those who will be in time. Clients that are refused come back when they are told to."""
-
-    def __init__(self, load: Load, controller: Controller, outlook: Outlook, outcome: Outcome) -> None:
-        super().__init__(load, controller)
-        self._outlook = outlook
-        self._outcome = outcome
-
-    def _enter(self, now: float, client: int) -> None:
-        due = now + next(self._timeouts)
-        rows = next(self._sizes)
-        late_s = self._outlook.late_by(now, self.rows, rows, due)
-        if late_s > 0:
-            self._outcome.refused.append(now)
-            self._send_back(now, client, late_s)
-            return
-        self.queue.append((now, rows, client, due))
-        self.rows += rows
-        self._controller.arrived(now, rows, client)
-
-    def _send_back(self, now: float, client: int, wait_s: float) -> None:
-        if client:
-            heappush(self._returns, (now + max(wait_s, LEAST_RETRY_S) + next(self._thinks), client))
-
-    def take(self, now: float, most_rows: int) -> list[_Request]:
-        front = ((due, rows) for _, rows, _, due in self.queue)
-        most_rows, leave = self._outlook.form(now, most_rows, self.rows, front)
-        for _ in range(leave):
-            came, rows, client, _ = self.queue.popleft()
-            self.rows -= rows
-            self._outcome.left.append(came)
-            self._send_back(now, client, self._outlook.full_s)
-        if leave:
-            self._find_next()
-        return super().take(now, most_rows) if self.queue else []
-
-
 class _Service:
     """The device. Its own time runs slower the more batches are in flight: a batch ends when its seconds are over."""
 
     def __init__(self, device: Device, controller: Controller, outlook: Outlook | None = None) -> None:
-        self.running: list[tuple[float, int, int, float, float, list[_Request]]] = []
+        self.running: list[tuple[float, int, int, float, float, list[Request]]] = []
         """A heap of (end in the device's time, number, rows, start, busy then, batch)."""
         self._device = device
         self._controller = controller
@@ -265,18 +165,19 @@ class _Service:
         self._time = self.running[0][0] if ends else self._time + (then - now) / self._slowdown
         self._busy += len(self.running) * (then - now)
 
-    def ended(self, now: float) -> Iterator[list[_Request]]:
+    def ended(self, now: float) -> Iterator[list[Request]]:
         """The batches that are through, taken off."""
         while self.running and self.running[0][0] <= self._time:
             _, number, rows, start, busy, batch = heappop(self.running)
             beside = (self._busy - busy) / (now - start) if now > start else 1.0
-            self._controller.finished(now, rows, now - start, beside, [client for _, _, client, _ in batch if client])
+            clients = [request[2] for request in batch if request[2]]
+            self._controller.finished(now, rows, now - start, beside, clients, batch[0][4])
             if self._outlook is not None:
                 self._outlook.ended(number, now)
             yield batch
         self._find_next(now)
 
-    def start(self, now: float, rows: int, batch: list[_Request]) -> float:
+    def start(self, now: float, rows: int, batch: list[Request]) -> float:
         """Returns the seconds it will take if it stays alone."""
         seconds = self._device.seconds(rows) * next(self._noise)
         if self._device.drift is not None:

@@ -21,7 +21,7 @@ class Timer:
         self._delay_s = limits.max_queue_delay_s
         self.in_flight = in_flight
 
-    def arrived(self, now: float, rows: int, client: int) -> None:
+    def arrived(self, now: float, rows: int, client: int, key: Hashable = ()) -> None:
         """See `Controller`."""
 
     def decide(self, now: float, rows: int, oldest: float, running: int, key: Hashable = ()) -> Dispatch | WaitUntil:

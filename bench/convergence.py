@@ -44,7 +44,7 @@ class Switch:
     def __init__(self, before, after, at):
         self.before, self.after, self.at = before, after, at
 
-    def arrived(self, now, rows, client):
+    def arrived(self, now, rows, client, key=()):
         pass
 
     def started(self, now, rows, running):

@@ -23,7 +23,7 @@ class Rival:
     def __init__(self, in_flight=1):
         self.in_flight = in_flight
 
-    def arrived(self, now, rows, client):
+    def arrived(self, now, rows, client, key=()):
         pass
 
     def started(self, now, rows, running):
@@ -44,7 +44,7 @@ class Gap(Rival):
         self.gap_s = gap_s
         self.last = 0.0
 
-    def arrived(self, now, rows, client):
+    def arrived(self, now, rows, client, key=()):
         self.last = now
 
     def choose(self, now, rows, oldest):
@@ -81,7 +81,7 @@ class Cork(Rival):
         self.a, self.b, self.wait = 0.0, 0.0, 0.0
         self.last, self.fitted = 0.0, -1e9
 
-    def arrived(self, now, rows, client):
+    def arrived(self, now, rows, client, key=()):
         self.last = now
 
     def finished(self, now, rows, seconds, running, clients, key=()):
