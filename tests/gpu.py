@@ -2,6 +2,7 @@
 
 import ctypes
 
+import numpy as np
 import pytest
 
 from executor import runtime
@@ -19,3 +20,8 @@ def visible() -> bool:
 
 
 MARKS = [pytest.mark.gpu, pytest.mark.skipif(not visible(), reason="no GPU, or no onnxruntime-gpu")]
+
+
+def assert_near(found, expected):
+    """But for TF32, whose products have 10 bits: within a hundredth of the largest number."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.01 * np.abs(expected).max())

@@ -75,7 +75,7 @@ def test_a_model_is_batched_and_answers_as_on_the_cpu(load, serialised, inputs):
     found, expected = answer(on_gpu, inputs), answer(on_cpu, inputs)
     assert list(found) == list(expected)
     for name, array in expected.items():
-        np.testing.assert_allclose(found[name], array, rtol=1e-2, atol=1e-2)  # TF32
+        gpu.assert_near(found[name], array)
 
 
 def test_without_anything_asked_for_the_gpu_is_taken(load):
@@ -107,7 +107,7 @@ def test_one_session_runs_several_batches_at_once_each_with_its_own_answer(load)
 
     expected = [answer(loaded, {"x": x[:1]})["y"][0] for x in inputs]
     for x, row, outputs in zip(inputs, expected, asyncio.run(all_at_once()), strict=True):
-        np.testing.assert_allclose(outputs["y"], np.tile(row, (len(x), 1)), rtol=1e-2, atol=1e-2)
+        gpu.assert_near(outputs["y"], np.tile(row, (len(x), 1)))
 
 
 def test_convolutions_get_batches_of_few_sizes(load):
@@ -115,7 +115,7 @@ def test_convolutions_get_batches_of_few_sizes(load):
     assert {count for count, _ in loaded.curve} > {1, 4, 5, 8}
     x = rows((8, 3, 32, 32))
     whole = answer(loaded, {"x": x})["y"]
-    np.testing.assert_allclose(answer(loaded, {"x": x[:5]})["y"], whole[:5], rtol=1e-3, atol=1e-3)
+    gpu.assert_near(answer(loaded, {"x": x[:5]})["y"], whole[:5])
 
 
 def test_a_batch_too_large_for_the_memory_is_said_to_be_so_and_the_next_one_runs(load):

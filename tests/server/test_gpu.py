@@ -78,7 +78,7 @@ def test_many_at_once_get_each_their_own_answer_over_both_protocols(server, alon
     def one(number):
         x = np.random.default_rng(number).random((1 + number % 4, 64), np.float32)
         found = (over_rest if number % 2 else over_grpc)(server, "mlp", x)
-        np.testing.assert_allclose(found, alone(x), rtol=1e-2, atol=1e-2)
+        gpu.assert_near(found, alone(x))
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(one, range(200)))
@@ -99,4 +99,4 @@ def test_a_replica_killed_in_the_middle_leaves_the_gpu_to_the_others(server, alo
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: victim not in server.booted_pids() and len(server.booted_pids()) == 2)
     for _ in range(20):
-        np.testing.assert_allclose(over_rest(server, "mlp", x), alone(x), rtol=1e-2, atol=1e-2)
+        gpu.assert_near(over_rest(server, "mlp", x), alone(x))
