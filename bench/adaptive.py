@@ -29,6 +29,7 @@ HTTP, GRPC = 9103, 9104
 CONNECTIONS = (1, 4, 16, 64)
 SHARES = (0.2, 0.5, 0.8)
 WARM_UP_S = 0.2
+"""Of fixed settings, which have nothing to learn."""
 DEFAULT = "default"
 ALL = WORKLOADS | ON_GPU
 TF32 = 0.02
@@ -85,6 +86,7 @@ def options():
     parser.add_argument("--runs", nargs="+", type=int, default=[1], help="instances.runs of the grid")
     parser.add_argument("--finalists", type=int, default=3, help="fixed settings of a cell in the interleaved rounds")
     parser.add_argument("--also", nargs="*", default=["T0-B64-K1"], help="fixed settings that are always among them")
+    parser.add_argument("--settle", type=float, default=1.0, help="seconds before the default is measured under a load")
     parser.add_argument("--results", default="adaptive", help="name of the file in results/")
     parser.add_argument("--quick", action="store_true", help="two minutes: a small grid, short visits, one round")
     neighbours.option(parser)
@@ -130,12 +132,13 @@ async def measure(given, settings, quiet):
 
     async def visit(cell, setting, seconds, seed):
         requests = requests_to(served_as(cell.model, setting), ALL[cell.model])
+        warm_up = given.settle if setting == DEFAULT else WARM_UP_S
         for _ in quiet.again():
             if cell.connections:
-                seen = await client.closed(requests, cell.connections, WARM_UP_S, seconds)
+                seen = await client.closed(requests, cell.connections, warm_up, seconds)
             else:
                 rate = cell.share * capacity[cell.model]
-                seen = await client.open(requests, rate, WARM_UP_S, seconds, seed)
+                seen = await client.open(requests, rate, warm_up, seconds, seed)
         if setting == DEFAULT:
             plans.setdefault(cell, []).append(harness.get(HTTP, f"/v2/models/{cell.model}/batcher")["plan"])
         return seen
@@ -227,6 +230,7 @@ def keep(findings, capacity, first, settings, given, quiet):
     }
     document = {
         "seconds per visit": given.seconds,
+        "seconds to settle, of the default": given.settle,
         "rounds": given.rounds,
         "visits": {"all": quiet.measured, "disturbed by others on the machine": quiet.disturbed},
         "capacity": capacity,
