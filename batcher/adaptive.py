@@ -44,7 +44,8 @@ TOP_ROWS = 1024
 EXPLORE = 64
 """One in so many batches that wait for another to end goes beside it instead, to learn what that costs."""
 EXPLORE_SIZES = 256
-"""One in so many batches has all rows that wait, also if the plan would leave some, which may be wrong."""
+"""One in so many batches has up to twice the rows that the plan wants, if more wait: what is known of them may be wrong.
+One in as many times the square of it if it costs more batches than one: it delays so many, and each of them so long."""
 MOST_VAIN = 16
 """Batches in a row for which was waited, and nobody came."""
 RECUT = 256
@@ -90,7 +91,8 @@ class Adaptive:
         self._came = 0
         self._next = FIRST
         self._explore_in = EXPLORE
-        self._explore_sizes_in = EXPLORE_SIZES
+        self._planned_sizes = 0
+        """Batches since one had more rows than planned."""
         self._rest_s = REST_S
         self._vain = 0
         self._waiting_rows = 0
@@ -133,9 +135,13 @@ class Adaptive:
         if running and self._explore_in <= 0 and verdict is BUSY and running < self._slots:
             self._explore_in = EXPLORE
             return self._follower.decide(now, rows, oldest, 0, key)
-        if self._explore_sizes_in <= 0 and isinstance(verdict, Dispatch) and verdict.rows < rows:
-            self._explore_sizes_in = EXPLORE_SIZES
-            return Dispatch(min(rows, self._top), verdict.reason)
+        if self._planned_sizes >= EXPLORE_SIZES and isinstance(verdict, Dispatch) and verdict.rows < rows:
+            more = min(rows, 2 * verdict.rows, self._top)
+            usual_s = self.curve.seconds(verdict.rows)
+            batches = (self.curve.seconds(more) - usual_s * more / verdict.rows) / usual_s
+            if self._planned_sizes >= EXPLORE_SIZES * batches**2:
+                self._planned_sizes = 0
+                return Dispatch(more, verdict.reason)
         if self.plan.enough_rows > 1 and self._planned_for.clients > 1:
             self._weigh(now, rows, verdict)
         return verdict
@@ -156,7 +162,7 @@ class Adaptive:
     def started(self, now: float, rows: int, running: int) -> None:
         """See `Controller`."""
         self._explore_in -= 1
-        self._explore_sizes_in -= 1
+        self._planned_sizes += 1
 
     def finished(
         self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int], key: Hashable = ()

@@ -60,7 +60,7 @@ class Curve:
         """By which factor in all; whoever has seen it sets it to 1."""
         self.slowdown = [1.0, *map(float, range(1, slots + 1))]
         """By batches in flight, from 0: by how much longer each takes; until it is learnt, as on one core."""
-        self._beside = [0] * (slots + 1)
+        self._beside = [0.0] * (slots + 1)
         """Runs from which it was learnt."""
         self._agreed: list[float] | None = None
         """What it was when a run alone last took as long as expected; None: as it is."""
@@ -134,14 +134,17 @@ class Curve:
         self._median[size] = sorted(runs)[(len(runs) - 1) // 2]  # of two the quicker: what goes wrong takes longer
 
     def _learn_slowdown(self, running: float, factor: float) -> None:
-        k = min(round(running), len(self.slowdown) - 1)
-        if k > 1:
-            # From an average of batches in flight to a whole one, along the line through (1, 1).
-            whole = 1 + (factor - 1) * (k - 1) / (running - 1)
-            if self._agreed is None:
-                self._agreed = list(self.slowdown)
-            self._beside[k] += 1
-            self.slowdown[k] += max(0.1, 1 / self._beside[k]) * (min(max(whole, 0.5), 2.0 * k) - self.slowdown[k])
+        """By what it is off, as much to each of the two numbers in flight next to `running` as it is near it."""
+        if self._agreed is None:
+            self._agreed = list(self.slowdown)
+        below, share = self._next_to(running)
+        off = 1 / factor - 1 / self._between(self.slowdown, running)
+        squares = share**2 + (1 - share) ** 2
+        for k, weight in ((below, 1 - share), (below + 1, share)):
+            if k > 1 and weight:
+                self._beside[k] += weight
+                speed = 1 / self.slowdown[k] + max(0.1, min(1.0, 1 / self._beside[k])) * off * weight / squares
+                self.slowdown[k] = min(max(1 / max(speed, 1e-9), 0.5), 2.0 * k)
 
     def _see(self, size: int, ratio: float) -> None:
         """A run alone took so many times as long as expected."""
@@ -198,12 +201,15 @@ class Curve:
         """By how much longer a batch takes when `running` are in flight."""
         return self._between(self.slowdown, running)
 
-    @staticmethod
-    def _between(slowdown: Sequence[float], running: float) -> float:
-        below = int(running)
-        if below + 1 >= len(slowdown):
-            return slowdown[-1]
-        return slowdown[below] + (running - below) * (slowdown[below + 1] - slowdown[below])
+    def _next_to(self, running: float) -> tuple[int, float]:
+        """The whole number below, and how near `running` is to the one above."""
+        below = min(int(running), len(self.slowdown) - 1)
+        return (below, running - below) if below + 1 < len(self.slowdown) else (below, 0.0)
+
+    def _between(self, slowdown: Sequence[float], running: float) -> float:
+        """What takes turns are the speeds: between whole numbers they are averaged."""
+        below, share = self._next_to(running)
+        return 1 / ((1 - share) / slowdown[below] + share / slowdown[below + 1]) if share else slowdown[below]
 
     def seconds(self, rows: int) -> float:
         """Expected seconds of a batch of `rows` alone; 0 if nothing is known."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from batcher.objective import BLOCKS
-from batcher.sizes import best_rows
+from batcher.sizes import WORSE, best_rows
 from batcher.twin import Settings, Twin
 
 LEAST_GAIN = 0.01
@@ -27,8 +27,6 @@ SCALES = 8
 ROUNDINGS = (0.0, 0.7, 0.85, 0.95)
 SPARE = 1.05
 """Capacity, as a multiple of the open load, that settings must have to be tried."""
-EXTRA = 0.02
-"""A further batch in flight must add at least this share of throughput."""
 WORTH_WAITING_S = 250e-6
 """Nobody is waited for if a row alone takes less: to wake up costs the event loop 25 us, and 10 for each arrival."""
 STEPS = 30
@@ -37,7 +35,8 @@ STEPS = 30
 
 def at_once(seconds: Sequence[float], slowdown: Sequence[float]) -> Settings:
     """Everything at once, in batches up to the size with the best rate, as many in flight as the device gains from."""
-    in_flight = max(range(1, len(slowdown)), key=lambda k: (k / slowdown[k] * (1 - EXTRA * k), -k))
+    rates = {k: k / slowdown[k] for k in range(1, len(slowdown))}
+    in_flight = min(k for k, rate in rates.items() if rate >= max(rates.values()) / WORSE)
     return Settings(in_flight, best_rows(seconds))
 
 
@@ -56,7 +55,7 @@ def search(twin: Twin, now_in_force: Settings | None) -> Settings:
         best = simple
     starts = _starts(twin, simple)
     for _ in range(STEPS):
-        moves = {move for move in (*starts, *_moves(twin, best)) if _large_enough(twin, move, simple)}
+        moves = [move for move in dict.fromkeys((*starts, *_moves(twin, best))) if _large_enough(twin, move, simple)]
         starts = []
         gain, better = max(((_sure_gain(twin, move, best), move) for move in moves), key=lambda pair: pair[0])
         if gain <= 0:
