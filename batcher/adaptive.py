@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from batcher.arrivals import FEWEST, KEPT, Arrivals
+from batcher.arrivals import FEWEST, Arrivals
 from batcher.curve import Curve
 from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
 from batcher.follow import Follower
@@ -201,7 +201,7 @@ class Adaptive:
                 return
             self._record_anew()
         elif anew and self.arrivals.fresh >= FEWEST:
-            if self.arrivals.fresh > KEPT // 4:
+            if self.arrivals.fresh > self.arrivals.kept // 4:
                 self._earlier.append(self.arrivals.load())
             self.arrivals.forget()
         enough = max(requests, FIRST - len(self.arrivals))
@@ -215,13 +215,14 @@ class Adaptive:
     def _record_anew(self) -> None:
         self.arrivals.forget()
         self.arrivals.recording = self.listens = True
-        self._next = self._came + KEPT
+        self._next = self._came + self.arrivals.kept
 
     def _look(self, now: float) -> None:
         """Enough has come since the last planning. There is no rest while the window fills after a change."""
-        fresh = self.arrivals.fresh
-        self._next = self._came + (max(FIRST, fresh) if 2 * fresh < KEPT else KEPT)
-        rested = fresh < KEPT or self._came <= RESTED_AFTER or now - self._planned_at >= self._rest_s
+        self.arrivals.adjust()
+        fresh, kept = self.arrivals.fresh, self.arrivals.kept
+        self._next = self._came + (max(FIRST, fresh) if 2 * fresh < kept else kept)
+        rested = fresh < kept or self._came <= RESTED_AFTER or now - self._planned_at >= self._rest_s
         if self._planning or not rested:
             return
         if not self.curve.trusted():
@@ -236,7 +237,7 @@ class Adaptive:
         self._planned_at = now
         picture = self.picture()
         self._planned_for = picture.load
-        if fresh == KEPT:
+        if fresh == kept:
             self._earlier.append(picture.load)
             if self.arrivals.span() < REST_S:  # there will be as many again by the time they are needed
                 self.arrivals.recording = False

@@ -13,7 +13,11 @@ from typing import NamedTuple
 from batcher.simulate import Load
 
 KEPT = 512
-"""Requests that are remembered."""
+"""Requests that are remembered..."""
+BATCHES = 32
+"""...or those of so many batches, if they are more: plans are compared by what becomes of batches..."""
+MOST_KEPT = 2048
+"""...but not more than these."""
 FEWEST = 24
 """Requests that say something; until there are so many new ones, the old ones are what is known."""
 MOST_CLIENTS = 4096
@@ -33,12 +37,14 @@ class Came(NamedTuple):
 
 
 class Arrivals:
-    """The last `KEPT` requests. `recording` may be switched off when there are enough of them."""
+    """The last requests. `recording` may be switched off when there are enough of them, which are `kept`."""
 
     def __init__(self) -> None:
         self.recording = True
+        self.kept = KEPT
         self._last: deque[Came] = deque(maxlen=KEPT)
         self._before: deque[Came] = deque()
+        self._came = self._batches = 0
         self._answered: dict[int, float] = {}
 
     def __len__(self) -> int:
@@ -57,9 +63,11 @@ class Arrivals:
             if answered is not None:
                 think = now - answered
         self._last.append(Came(now, rows, think, client, key))
+        self._came += 1
 
     def finished(self, now: float, clients: Sequence[int]) -> None:
-        """These clients have their answers."""
+        """A batch ended, and these clients have their answers."""
+        self._batches += 1
         answered = self._answered
         for client in clients:
             answered[client] = now
@@ -69,8 +77,14 @@ class Arrivals:
     def forget(self) -> None:
         """Start anew: what was not recorded in between must not look like silence."""
         self._before = self._window()
-        self._last = deque(maxlen=KEPT)
+        self._last = deque(maxlen=self.kept)
+        self._came = self._batches = 0
         self._answered.clear()
+
+    def adjust(self) -> None:
+        """Remember as many requests as batches of that many say enough."""
+        self.kept = min(max(KEPT, BATCHES * self._came // max(1, self._batches)), MOST_KEPT)
+        self._last = deque(self._last, maxlen=self.kept)
 
     def span(self) -> float:
         """Seconds from the first remembered request to the last."""

@@ -23,7 +23,8 @@ from batcher.sizes import best_rows, sizes
 
 STRESS = 1.15
 REQUESTS = 400
-"""Requests that are run again at most, and cycles of each client besides: rhythms of many clients settle slowly."""
+"""Requests that are run again, or four of five if more are known, and cycles of each client besides: rhythms of many
+clients settle slowly."""
 CYCLES = 12
 DIFFERENT = 1.3
 BACKLOG = 4
@@ -90,7 +91,7 @@ class Twin:
         self._breathe = breathe
         load = picture.load
         known = len(load.opens) + (len(load.thinks) if load.clients else 0)
-        self.requests = 0 if known < FEWEST else min(known, max(REQUESTS, CYCLES * load.clients))
+        self.requests = 0 if known < FEWEST else min(known, max(REQUESTS, known * 4 // 5, CYCLES * load.clients))
         if load.clients and not load.opens and known >= FEWEST:
             self.requests = max(self.requests, CYCLES * load.clients)
         self._device = Device.of_table(picture.seconds, picture.slowdown, picture.noise)
