@@ -76,7 +76,7 @@ class Adaptive:
         self.limits = limits
         self.curve = Curve(slots)
         for rows, seconds in seed:
-            self.curve.ran(rows, seconds)
+            self.curve.measured(rows, seconds)
         self.curve.slowdown[1 : 1 + len(slowdown)] = slowdown
         self.arrivals = Arrivals()
         self.settings: Settings | None = None

@@ -14,12 +14,15 @@ from bisect import bisect_left, insort
 from collections import Counter, deque
 from collections.abc import Sequence
 from math import exp, log
+from statistics import median
 
 KEPT = 31
 """Runs per size of which the median counts."""
 EXACT = 64
 """Up to this size each has its own place; above, places are 1/32 of a power of two apart."""
 NOISE_KEPT = 101
+KNOWN = 5
+"""Runs after which a size says whether all has become slower: of fewer it may be known wrongly itself."""
 ALIKE = 4
 """Runs in a row that must all be slower, or all quicker, by more than `DRIFT` before the whole curve is moved."""
 ALIKE_ALONE = 2
@@ -73,9 +76,17 @@ class Curve:
         """Of the window, those that the shape is learnt from: (size, seconds alone)."""
         self._recent: list[tuple[float, int]] = []
         """The window: times as long as expected, and size."""
-        self._streak: list[float] = []
+        self._streak: list[tuple[float, int]] = []
         self._streak_alone = 0
         """Runs alone, or as good as that, in the streak, however long it has become."""
+
+    def measured(self, rows: int, seconds: float) -> None:
+        """Batches of `rows` were timed, with care, before any ran: as good as `KNOWN` runs."""
+        size = place(rows)
+        if size not in self._runs:
+            insort(self._sizes, size)
+        self._runs[size] = deque([seconds / self.level] * KNOWN, maxlen=KEPT)
+        self._median[size] = seconds / self.level
 
     def ran(self, rows: int, seconds: float, running: float = 1.0) -> None:
         """A batch of `rows` took `seconds` while `running` batches were in flight on average, itself included."""
@@ -96,10 +107,11 @@ class Curve:
             self._noise.append(min(OUTLIER, max(1 / OUTLIER, alone / expected)))
             if running >= 1.5:
                 settled = self._beside[min(round(running), len(self.slowdown) - 1)] >= SETTLED
-                self._watch(seconds / self._between(self._agreed or self.slowdown, running) / expected, alone=settled)
+                beside = seconds / self._between(self._agreed or self.slowdown, running)
+                self._watch(size, beside / expected, alone=settled)
                 self._learn_slowdown(running, seconds / self.seconds(size))
             elif size not in self._runs:
-                self._watch(alone / expected, alone=True)
+                self._watch(size, alone / expected, alone=True)
             elif size != rows or len(self._runs[size]) < KEPT:
                 self._see(size, alone / expected)
         if size not in self._runs:
@@ -115,14 +127,14 @@ class Curve:
         Only what these differ by from each other. What they have in common goes back into the level: else the two would
         wander off together, and away from the sizes that do not run.
         """
-        counts = Counter(size for _, size in self._recent)
+        counts = Counter(size for _, size in self._recent if self._is_known(size))
         before = {size: self._median[size] for size in counts}
         for size, alone in self._held:
             self._keep(size, alone)
         self._held.clear()
         logs = sum([count * log(self._median[size] / before[size]) for size, count in counts.items()])
         if logs:
-            common = exp(logs / WINDOW)
+            common = exp(logs / counts.total())
             self.level *= common
             for size in counts:
                 self._runs[size] = deque((each / common for each in self._runs[size]), maxlen=KEPT)
@@ -131,7 +143,8 @@ class Curve:
     def _keep(self, size: int, alone: float) -> None:
         runs = self._runs[size]
         runs.append(alone / self.level)
-        self._median[size] = sorted(runs)[(len(runs) - 1) // 2]  # of two the quicker: what goes wrong takes longer
+        # Of two the quicker: what goes wrong takes longer. Else neither, or all would seem to become slower.
+        self._median[size] = median(runs) if len(runs) > 2 else min(runs)
 
     def _learn_slowdown(self, running: float, factor: float) -> None:
         """By what it is off, as much to each of the two numbers in flight next to `running` as it is near it."""
@@ -146,11 +159,15 @@ class Curve:
                 speed = 1 / self.slowdown[k] + max(0.1, min(1.0, 1 / self._beside[k])) * off * weight / squares
                 self.slowdown[k] = min(max(1 / max(speed, 1e-9), 0.5), 2.0 * k)
 
+    def _is_known(self, size: int) -> bool:
+        return len(self._runs.get(size, ())) >= KNOWN
+
     def _see(self, size: int, ratio: float) -> None:
         """A run alone took so many times as long as expected."""
         self._recent.append((ratio, size))
         if len(self._recent) == WINDOW:
-            middle, _ = sorted(self._recent)[WINDOW // 2]
+            say = [each for each, its in self._recent if self._is_known(its)]
+            middle = median(say) if len(say) >= ALIKE else 1.0
             if not 1 / DRIFT < middle < DRIFT:
                 self._move(middle)
                 return
@@ -159,9 +176,9 @@ class Curve:
             self._learn_shape()
             self._recent.clear()
             ratio /= middle
-        self._watch(ratio, alone=True)
+        self._watch(size, ratio, alone=True)
 
-    def _watch(self, ratio: float, *, alone: bool) -> None:
+    def _watch(self, size: int, ratio: float, *, alone: bool) -> None:
         """Move all that is known if the last few runs all say so, and enough of them `alone`, or as good as that.
 
         What was learnt of neighbours since a run alone was as expected is then forgotten: it was the same slowness.
@@ -174,15 +191,17 @@ class Curve:
             if alone:
                 self._agreed = None
             return
-        streak.append(ratio)
+        if not self._is_known(size) and any(its == size for _, its in streak):
+            return  # once: it may be the size
+        streak.append((ratio, size))
         self._streak_alone += alone
         if len(streak) > ALIKE:
             del streak[0]
         if len(streak) < ALIKE or self._streak_alone < ALIKE_ALONE:
             return
-        if min(streak) > DRIFT or max(streak) < 1 / DRIFT:
-            middle = sorted(streak)
-            self._move((middle[1] + middle[2]) / 2)
+        ratios = [each for each, _ in streak]
+        if min(ratios) > DRIFT or max(ratios) < 1 / DRIFT:
+            self._move(median(ratios))
             self._noise.clear()
 
     def _move(self, factor: float) -> None:
@@ -217,8 +236,8 @@ class Curve:
 
     def _shape(self, rows: int) -> float:
         size = place(rows)
-        median = self._median
-        found = median.get(size)
+        medians = self._median
+        found = medians.get(size)
         if found is not None:
             return found
         sizes = self._sizes
@@ -226,16 +245,16 @@ class Curve:
             return 0.0
         at = bisect_left(sizes, size)
         if at == 0:
-            return median[sizes[0]]
+            return medians[sizes[0]]
         if at < len(sizes):
             low, high = sizes[at - 1], sizes[at]
-            return median[low] + (size - low) / (high - low) * (median[high] - median[low])
+            return medians[low] + (size - low) / (high - low) * (medians[high] - medians[low])
         last = sizes[-1]
         if at == 1:
-            return median[last] * size / last
+            return medians[last] * size / last
         before = sizes[-2]
-        slope = max(0.0, (median[last] - median[before]) / (last - before))
-        return median[last] + slope * (size - last)
+        slope = max(0.0, (medians[last] - medians[before]) / (last - before))
+        return medians[last] + slope * (size - last)
 
     def table(self, top: int) -> list[float]:
         """`seconds(rows)` for rows up to `top`; item 0 is 0."""

@@ -8,7 +8,7 @@ from batcher.curve import Curve, place
 def known(seconds=lambda rows: 0.004 + 0.001 * rows, sizes=(1, 2, 4, 8, 16)):
     curve = Curve(slots=2)
     for rows in sizes:
-        curve.ran(rows, seconds(rows))
+        curve.measured(rows, seconds(rows))
     return curve
 
 
