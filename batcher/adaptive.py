@@ -263,9 +263,10 @@ class Adaptive:
             return
         longer = min(max(2 * self._rest_s, REST_S), LONGEST_REST_S)
         self._rest_s = longer if settings == self.settings else REST_S
+        if settings != self.settings:
+            self._watch.reset()
         self.settings = settings
-        self._follower.plan = settings.plan(self.curve.table(self._top), self._planned_for)
-        self._watch.reset()
+        self._follower.plan = settings.plan(self.curve.table(self._top), self.curve.slowdown, self._planned_for)
         self.listens = self.arrivals.recording or settings.waits
 
     def _first_plan(self) -> Plan:
@@ -273,4 +274,4 @@ class Adaptive:
         if not self.curve.known():
             return Plan(1, tuple(range(self._top + 1)))
         table = self.curve.table(self._top)
-        return at_once(table, self.curve.slowdown).plan(table, Load())
+        return at_once(table, self.curve.slowdown).plan(table, self.curve.slowdown, Load())

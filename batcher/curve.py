@@ -63,8 +63,8 @@ class Curve:
         """By which factor in all; whoever has seen it sets it to 1."""
         self.slowdown = [1.0, *map(float, range(1, slots + 1))]
         """By batches in flight, from 0: by how much longer each takes; until it is learnt, as on one core."""
-        self._beside = [0.0] * (slots + 1)
-        """Runs from which it was learnt."""
+        self._beside = [1.0] * (slots + 1)
+        """Runs from which it was learnt; what it was before counts as one."""
         self._agreed: list[float] | None = None
         """What it was when a run alone last took as long as expected; None: as it is."""
         self._runs: dict[int, deque[float]] = {}
@@ -147,16 +147,15 @@ class Curve:
         self._median[size] = median(runs) if len(runs) > 2 else min(runs)
 
     def _learn_slowdown(self, running: float, factor: float) -> None:
-        """By what it is off, as much to each of the two numbers in flight next to `running` as it is near it."""
+        """By what it is off, from each of the two numbers in flight next to `running` as much as it is near it."""
         if self._agreed is None:
             self._agreed = list(self.slowdown)
         below, share = self._next_to(running)
         off = 1 / factor - 1 / self._between(self.slowdown, running)
-        squares = share**2 + (1 - share) ** 2
         for k, weight in ((below, 1 - share), (below + 1, share)):
             if k > 1 and weight:
-                self._beside[k] += weight
-                speed = 1 / self.slowdown[k] + max(0.1, min(1.0, 1 / self._beside[k])) * off * weight / squares
+                self._beside[k] += weight**2
+                speed = 1 / self.slowdown[k] + max(0.1, 1 / self._beside[k]) * weight * off
                 self.slowdown[k] = min(max(1 / max(speed, 1e-9), 0.5), 2.0 * k)
 
     def _is_known(self, size: int) -> bool:

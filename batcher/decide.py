@@ -41,8 +41,8 @@ class Limits(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """What to do until something better is known.
 
-    `in_flight`: batches that may run at once. `sizes[n]`: rows of the batch if n rows wait; for more, its last item.
-    With fewer than `enough_rows`, company is waited for: a client for `patience_s` after its answer, anybody for
+    `in_flight`: batches that may run at once; if `crowd_rows` wait, `most_in_flight`. `sizes[n]`: rows of the batch if
+    n rows wait; for more, its last item. With fewer than `enough_rows`, company is waited for: a client for `patience_s` after its answer, anybody for
     `gap_s` after the last event, and until the oldest request is `hold_s` old, unless it has been quiet for
     `silence_s`; the longest of the three holds.
     """
@@ -54,6 +54,8 @@ class Plan(msgspec.Struct, frozen=True):
     gap_s: float = 0.0
     hold_s: float = 0.0
     silence_s: float = inf
+    most_in_flight: int = 0
+    crowd_rows: int = 0
 
 
 class Dispatch(msgspec.Struct, frozen=True):
@@ -75,9 +77,9 @@ BUSY = WaitUntil(inf)
 
 def decide(now: float, waiting: Waiting, running: int, plan: Plan, limits: Limits) -> Dispatch | WaitUntil:
     """What happens to the waiting rows (at least one) while `running` batches are in flight."""
-    if running >= plan.in_flight:
-        return BUSY
     rows, sizes = waiting.rows, plan.sizes
+    if running >= plan.in_flight and (rows < plan.crowd_rows or running >= plan.most_in_flight):
+        return BUSY
     take = sizes[rows] if rows < len(sizes) else sizes[-1]
     if plan.enough_rows == 1:
         return Dispatch(take, "at_once")

@@ -50,7 +50,7 @@ def forecasts(picture: Picture, plan: Plan, breathe: Callable[[], None] | None =
     if known < FEWEST:
         return []
     requests = FORECAST_REQUESTS if load.clients else known
-    at_once = simplest(Twin(picture)).plan(picture.seconds, load)
+    at_once = simplest(Twin(picture)).plan(picture.seconds, picture.slowdown, load)
     tried: dict[str, Controller] = {
         IN_FORCE: Follower(plan, picture.limits),
         AT_ONCE: Follower(at_once, picture.limits),

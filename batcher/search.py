@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from batcher.objective import BLOCKS
-from batcher.sizes import WORSE, best_rows
+from batcher.sizes import best_rows, most_in_flight
 from batcher.twin import Settings, Twin
 
 LEAST_GAIN = 0.01
@@ -35,9 +35,7 @@ STEPS = 30
 
 def at_once(seconds: Sequence[float], slowdown: Sequence[float]) -> Settings:
     """Everything at once, in batches up to the size with the best rate, as many in flight as the device gains from."""
-    rates = {k: k / slowdown[k] for k in range(1, len(slowdown))}
-    in_flight = min(k for k, rate in rates.items() if rate >= max(rates.values()) / WORSE)
-    return Settings(in_flight, best_rows(seconds))
+    return Settings(most_in_flight(slowdown), best_rows(seconds))
 
 
 def simplest(twin: Twin) -> Settings:

@@ -24,6 +24,12 @@ def largest_good(known: Sequence[tuple[int, float]]) -> int:
     return max(rows for rows, seconds in known if rows / seconds >= least)
 
 
+def most_in_flight(slowdown: Sequence[float]) -> int:
+    """The fewest batches in flight with a rate not lower than the best one by more than `WORSE`. See `Picture`."""
+    rates = [k / slowdown[k] for k in range(1, len(slowdown))]
+    return next(k for k, rate in enumerate(rates, 1) if rate >= max(rates) / WORSE)
+
+
 def sizes(seconds: Sequence[float], most_rows: int, round_down: float, backlog: int) -> tuple[int, ...]:
     """`sizes[n]`: rows to take if n wait. From n = 0, which takes none.
 

@@ -19,7 +19,7 @@ from batcher.decide import Limits, Plan
 from batcher.follow import Follower
 from batcher.objective import Costs, Objective, costs
 from batcher.simulate import Device, Load, simulate
-from batcher.sizes import best_rows, sizes
+from batcher.sizes import best_rows, most_in_flight, sizes
 
 STRESS = 1.15
 REQUESTS = 400
@@ -28,6 +28,8 @@ clients settle slowly."""
 CYCLES = 12
 DIFFERENT = 1.3
 BACKLOG = 4
+CROWD = 2
+"""So many batches wait when more of them than planned may be in flight: the load is not what the plan was made for."""
 SILENCE = 5.0
 """Mean gaps between requests of the open load without a request: then the plan is for another load."""
 
@@ -48,15 +50,16 @@ class Settings(msgspec.Struct, frozen=True):
         """Whether anybody is ever waited for."""
         return self.enough_rows > 1 and (self.patience_s > 0 or self.gap_s > 0 or self.hold_s > 0)
 
-    def plan(self, seconds: Sequence[float], load: Load) -> Plan:
-        """For a curve with `seconds[rows]` and a load like this."""
+    def plan(self, seconds: Sequence[float], slowdown: Sequence[float], load: Load) -> Plan:
+        """For a curve with `seconds[rows]`, batches that slow each other down by `slowdown`, and a load like this."""
         table = sizes(seconds, self.most_rows, self.round_down, BACKLOG)
+        crowded = most_in_flight(slowdown), CROWD * self.most_rows
         if not self.waits:
-            return Plan(self.in_flight, table)
+            return Plan(self.in_flight, table, 1, 0.0, 0.0, 0.0, inf, *crowded)
         enough = min(self.enough_rows, self.most_rows)
         opens = load.opens
         silence_s = SILENCE * (opens[-1] - opens[0]) / len(opens) if len(opens) > 1 else inf
-        return Plan(self.in_flight, table, enough, self.patience_s, self.gap_s, self.hold_s, silence_s)
+        return Plan(self.in_flight, table, enough, self.patience_s, self.gap_s, self.hold_s, silence_s, *crowded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Twin:
         known = self.tried.get(settings)
         if known is None:
             picture = self.picture
-            plan = settings.plan(picture.seconds, picture.load)
+            plan = settings.plan(picture.seconds, picture.slowdown, picture.load)
             found: list[float] = []
             for load in self._loads:
                 outcome = simulate(load, self._device, Follower(plan, picture.limits), self.requests, self._breathe)

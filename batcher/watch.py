@@ -9,9 +9,10 @@ from __future__ import annotations
 WINDOW = 64
 """Batches."""
 SURPRISE = 1.5
-"""Factor by which one of the numbers differs from one window to the next: then the plan is for something else."""
+"""Factor by which one of the numbers differs from what it was at first: then the plan is for something else."""
 QUICK = 16
-"""Batches, or as many rows as were in so many, after which a change by `SHOCK` is seen already..."""
+"""Batches, or as many rows as were in so many, after which a change by `SHOCK` is seen already; they say what is usual
+until there is a window..."""
 FEW = 4
 """...but not from fewer batches."""
 SHOCK = 2.5
@@ -25,13 +26,15 @@ class Watch:
 
     def reset(self) -> None:
         """Begin anew: what comes next is what is usual."""
-        self._before: tuple[float, float] | None = None
+        self._usual: tuple[float, float] | None = None
+        self._settled = False
+        """Whether it was seen for a whole window."""
         self._long = _Span(-1.0)
         self._short = _Span(-1.0)
 
     def changed(self, now: float, rows: int) -> float:
         """Called for each batch: 0, or `SURPRISE` or `SHOCK` if one of the numbers has changed by as much."""
-        long, short, before = self._long, self._short, self._before
+        long, short, usual = self._long, self._short, self._usual
         if long.start < 0:
             self._long, self._short = _Span(now), _Span(now)
             return 0.0
@@ -39,18 +42,23 @@ class Watch:
         long.rows += rows
         short.batches += 1
         short.rows += rows
-        if before is not None and (
-            short.batches >= QUICK or (short.batches >= FEW and short.rows >= QUICK * before[0])
-        ):
-            if _differs(short.means(now), before, SHOCK):
+        if short.batches >= QUICK or (usual and short.batches >= FEW and short.rows >= QUICK * usual[0]):
+            means = short.means(now)
+            if usual and _differs(means, usual, SHOCK):
                 self.reset()
                 return SHOCK
+            self._usual = usual or means
             self._short = _Span(now)
         if long.batches < WINDOW:
             return 0.0
-        self._before = long.means(now)
+        means = long.means(now)
         self._long, self._short = _Span(now), _Span(now)
-        return SURPRISE if before is not None and _differs(self._before, before, SURPRISE) else 0.0
+        if not self._settled or self._usual is None:
+            self._usual, self._settled = means, True
+        elif _differs(means, self._usual, SURPRISE):
+            self._usual = means
+            return SURPRISE
+        return 0.0
 
 
 class _Span:

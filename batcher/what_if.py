@@ -75,7 +75,7 @@ def policies(known: Known) -> dict[str, Controller]:
             objective=known.objective,
             slo_s=known.slo_s,
         ),
-        AT_ONCE: Follower(at_once(table, known.slowdown).plan(table, Load()), known.limits),
+        AT_ONCE: Follower(at_once(table, known.slowdown).plan(table, known.slowdown, Load()), known.limits),
         **timers(known.limits, known.slots),
     }
 
