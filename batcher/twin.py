@@ -105,7 +105,9 @@ class Twin:
         if load.opens:
             self._loads.append(replace(load, opens=[each / STRESS for each in load.opens]))
             self._loads += _most_different(load, picture.earlier)
-        self.open_rate = _open_rate(load)
+        half = len(load.opens) // 2
+        # Of the busier half: a silence in between says nothing of what there is to do when it is over.
+        self.open_rate = max(_open_rate(replace(load, opens=part)) for part in (load.opens[:half], load.opens[half:]))
 
     def costs(self, settings: Settings) -> Costs:
         """By blocks of requests; see `objective`."""
