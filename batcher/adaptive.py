@@ -44,8 +44,8 @@ TOP_ROWS = 1024
 EXPLORE = 64
 """One in so many batches that wait for another to end goes beside it instead, to learn what that costs."""
 EXPLORE_SIZES = 256
-"""One in so many batches has up to twice the rows that the plan wants, if more wait: what is known of them may be wrong.
-One in as many times the square of it if it costs more batches than one: it delays so many, and each of them so long."""
+"""One in so many batches has up to twice the rows that the plan wants, if more wait: it may be wrong. If that
+costs as much as several batches it is one in as many times their square: so many are late, each by so much."""
 MOST_VAIN = 16
 """Batches in a row for which was waited, and nobody came."""
 RECUT = 256

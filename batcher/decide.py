@@ -42,9 +42,9 @@ class Plan(msgspec.Struct, frozen=True):
     """What to do until something better is known.
 
     `in_flight`: batches that may run at once; if `crowd_rows` wait, `most_in_flight`. `sizes[n]`: rows of the batch if
-    n rows wait; for more, its last item. With fewer than `enough_rows`, company is waited for: a client for `patience_s` after its answer, anybody for
-    `gap_s` after the last event, and until the oldest request is `hold_s` old, unless it has been quiet for
-    `silence_s`; the longest of the three holds.
+    n rows wait; for more, its last item. With fewer than `enough_rows`, company is awaited: a client for `patience_s`
+    after its answer, anybody for `gap_s` after the last event, and until the oldest request is `hold_s` old, unless it
+    has been quiet for `silence_s`; the longest of the three holds.
     """
 
     in_flight: int

@@ -39,7 +39,7 @@ class Cell:
 
     @property
     def stationary(self):
-        return self.closed or "poisson" in self.name
+        return self.closed or "poisson" in self.name or "bursts" in self.name
 
 
 def capacity(table, slowdown):

@@ -102,7 +102,7 @@ def scenario(change, number):
 
 def oracle(slots, device, make):
     """The best fixed setting for a load that does not change."""
-    cell = cells.Cell("", make(ORACLE, 10_007), device, slots, ORACLE)
+    cell = cells.Cell("poisson or closed", make(ORACLE, 10_007), device, slots, ORACLE)
     return regret.best_of(cell, "mean", regret.fixed(slots))[1]
 
 

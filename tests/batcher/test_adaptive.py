@@ -105,6 +105,18 @@ def test_sizes_that_were_said_to_be_bad_are_tried_again():
     assert controller.plan.sizes[-1] > 16
 
 
+def test_sizes_that_are_known_to_cost_far_more_are_not_tried():
+    """A batch of 48 would stop everybody for as long as 160 of 8."""
+    device, load = Device(lambda rows: 0.0066 + 0.026 * max(0, rows - 8)), loads.closed(64, 0.0001, 6000, seed=1)
+    assert max(simulate(load, device, adaptive(device), 6000).batches) <= 9
+
+
+def test_a_crowd_is_served_by_all_that_the_device_runs_though_the_plan_was_for_less():
+    device, load = Device(affine, [1.0, 1.0, 1.0]), loads.poisson(3000, 3000, seed=1)
+    controller = adaptive(device, slots=2, planner=lambda picture, settings, found: found(Settings(1, 8)))
+    assert mean_latency(load, device, controller) < 0.05
+
+
 def test_while_nothing_better_is_found_plannings_become_rare():
     asked = []
 

@@ -1,5 +1,7 @@
 """The last requests as a load that can be run again."""
 
+import pytest
+
 from batcher.arrivals import FEWEST, Arrivals
 
 
@@ -35,3 +37,14 @@ def test_a_few_old_ones_give_way_to_as_many_new_ones():
     assert arrivals.load().opens == [0, 1, 2]
     came(arrivals, [15])
     assert arrivals.load().opens == [0, 1, 5]
+
+
+@pytest.mark.parametrize(("rows_per_batch", "kept"), [(1, 512), (40, 1280), (100, 2048)])
+def test_where_batches_are_large_more_requests_are_remembered(rows_per_batch, kept):
+    arrivals = Arrivals()
+    for batch in range(100):
+        came(arrivals, [batch] * rows_per_batch)
+        arrivals.finished(batch, ())
+        arrivals.adjust()
+    assert arrivals.kept == kept
+    assert arrivals.fresh == min(kept, 100 * rows_per_batch)

@@ -57,6 +57,27 @@ def test_what_batches_in_flight_cost_each_other_is_learnt():
     assert curve.seconds(4) == pytest.approx(0.008)
 
 
+def test_what_a_third_batch_costs_is_not_held_against_two():
+    """Of a run beside two for part of its time, only that part says what two cost."""
+    curve, truth = Curve(slots=4), [1.0, 1.0, 1.0, 1.5, 2.0]
+    curve.measured(4, 0.008)
+    for running in (1.0, 2.0, 2.4, 2.7, 3.0, 2.2) * 40:
+        below, share = int(running), running % 1
+        speed = (1 - share) / truth[below] + share / truth[below + 1]
+        curve.ran(4, 0.008 / speed, running)
+    assert [curve.factor(k) for k in (2, 3)] == pytest.approx([1.0, 1.5], rel=0.02)
+
+
+def test_a_size_that_is_known_wrongly_does_not_move_all_others():
+    curve = known()
+    curve.ran(6, 0.7 * 0.010)
+    for _ in range(40):
+        curve.ran(6, 0.010)
+        assert curve.seconds(16) == pytest.approx(0.020, rel=0.01)
+    assert curve.seconds(6) == pytest.approx(0.010, rel=0.01)
+    assert curve.drifts == 0
+
+
 def settled(beside=1.4):
     """A curve that knows by how much two batches in flight slow each other down."""
     curve = known()

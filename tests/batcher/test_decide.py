@@ -9,12 +9,16 @@ AT_ONCE = Plan(1, EIGHT)
 HOLDS = Plan(1, EIGHT, enough_rows=4, hold_s=0.005)
 PATIENT = Plan(1, EIGHT, enough_rows=4, patience_s=0.002)
 LISTENS = Plan(1, EIGHT, enough_rows=8, gap_s=0.001)
+CROWDED = Plan(1, EIGHT, most_in_flight=2, crowd_rows=16)
 FREE = Limits(8)
 DELAY_MS_5 = Limits(8, 0.005)
 
 CASES = [
     (1.0, Waiting(1, 1.0), 0, AT_ONCE, FREE, Dispatch(1, "at_once"), "what is there goes at once if the plan says so"),
     (1.0, Waiting(1, 1.0), 1, AT_ONCE, FREE, BUSY, "no more batches are in flight than the plan wants"),
+    (1.0, Waiting(15, 0.0), 1, CROWDED, FREE, BUSY, "a few do not make a crowd"),
+    (1.0, Waiting(16, 0.0), 1, CROWDED, FREE, Dispatch(8, "at_once"), "a crowd gets another batch in flight"),
+    (1.0, Waiting(16, 0.0), 2, CROWDED, FREE, BUSY, "a crowd gets no more than the device runs"),
     (1.0, Waiting(20, 0.0), 0, AT_ONCE, FREE, Dispatch(8, "at_once"), "a backlog is split"),
     (1.0, Waiting(3, 1.0), 0, HOLDS, FREE, WaitUntil(1.005), "the oldest is held"),
     (1.004, Waiting(3, 1.0), 0, HOLDS, FREE, WaitUntil(1.005), "the delay counts from the oldest arrival"),

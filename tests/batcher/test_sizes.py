@@ -1,6 +1,8 @@
 """How many rows make a batch, from the seconds that batches take."""
 
-from batcher.sizes import best_rows, largest_good, sizes
+import pytest
+
+from batcher.sizes import best_rows, largest_good, most_in_flight, sizes
 
 
 def ceiling(rows):
@@ -20,6 +22,14 @@ def test_a_request_is_worth_a_batch_of_its_own_up_to_where_the_rate_has_fallen_b
     known = [(rows, ceiling(rows)) for rows in (1, 2, 4, 8, 16, 17, 32, 64)]
     assert largest_good(known) == 17
     assert largest_good(known[:5]) == 16
+
+
+@pytest.mark.parametrize(
+    ("slowdown", "batches"),
+    [([1, 1, 2, 3, 4], 1), ([1, 1, 1.4], 2), ([1, 1, 1.05, 1.5, 2], 2), ([1, 1, 1, 1, 1], 4), ([1, 1], 1)],
+)
+def test_as_many_batches_are_in_flight_as_add_more_than_a_tenth(slowdown, batches):
+    assert most_in_flight(slowdown) == batches
 
 
 def test_a_backlog_is_taken_in_batches_of_the_best_size():

@@ -1,5 +1,7 @@
 """The model's twin, where little is known."""
 
+import pytest
+
 from batcher.decide import Limits
 from batcher.simulate import Load
 from batcher.twin import Picture, Twin
@@ -9,3 +11,9 @@ def test_one_request_by_itself_has_no_rate_to_compare_with_earlier_ones():
     load = Load(opens=[0.0], clients=2, thinks=[0.01] * 40)
     picture = Picture([0.0, 0.01], [1.0, 1.0], [1.0], load, Limits(1), earlier=[Load(opens=[0.0, 1.0, 2.0])])
     assert Twin(picture).open_rate == 0.0
+
+
+def test_a_silence_between_requests_does_not_make_their_rate_smaller():
+    load = Load(opens=[*(each / 100 for each in range(40)), *(10 + each / 100 for each in range(60))])
+    picture = Picture([0.0, 0.01], [1.0, 1.0], [1.0], load, Limits(1))
+    assert Twin(picture).open_rate == pytest.approx(100)
