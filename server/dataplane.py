@@ -1,5 +1,6 @@
 """One path for every request, whatever protocol it came by.
 
+    undecoded --> refuse_unread: in overload, who would be refused whatever the body says is not decoded
     InferRequest -> handle on a servable -> check -> Batcher.submit ... deliver -> outputs asked for -> InferResponse
 
 Receives requests from the REST short cut, the REST application and gRPC; answers through a callback, because
@@ -16,7 +17,7 @@ import time
 
 from headrace import cell
 from headrace.counters import ModelCounters
-from headrace.errors import ServingError
+from headrace.errors import Overloaded, ServingError
 from headrace.requests import InferRequest, InferResponse
 from model_repo.manager import Manager
 from server.servable import Servable
@@ -31,6 +32,9 @@ from server.ticket import (
 )
 from server.waiting import Cancellable, Enter, Refuse, Waiting, WaitingRoom
 
+OVERLOAD_S = 1.0
+"""So long after a refusal the requests for that model are looked at before they are decoded. It takes 2 us."""
+
 LONGEST_WAIT_US = 60_000_000
 """For a model that is asleep, of those who only want to know about it and give no timeout."""
 
@@ -42,9 +46,35 @@ class DataPlane:
         self.models = models
         self._room = room
         self._refusals = refusals
+        self.overloaded: dict[str, float] = {}
+        """Models that have refused a request for want of time or room -> when that is forgotten. Mostly empty."""
         self._logged = requests.isEnabledFor(logging.DEBUG)
         self._ticket = LoggedTicket if self._logged else Ticket
         self._explained = LoggedExplainedTicket if self._logged else ExplainedTicket
+
+    def refuse_unread(self, model: str, version: str, timeout_us: int) -> Overloaded | None:
+        """The refusal that `submit` would raise whatever else the request says; None: decode it, and submit.
+
+        For requests of the usual priority that are not decoded yet, for models in `overloaded`, so that those who have
+        nobody to refuse are not asked. `timeout_us` 0: the request gives none.
+        """
+        now = time.monotonic()
+        if self.overloaded[model] < now:
+            del self.overloaded[model]
+            return None
+        try:
+            servable = self.models.look(model, version)
+        except ServingError:
+            return None
+        if self.models.splits(model, version):
+            return None  # whose turn it is may depend on an id
+        error = servable.batcher.refuse_unread((timeout_us or servable.default_timeout_us) / 1e6)
+        if error is not None:
+            self.overloaded[model] = now + OVERLOAD_S
+            servable.counters.failed(error.slug)
+            if self._logged:
+                requests.debug("refused: %s", error, extra={"request_id": ""})
+        return error
 
     def submit(self, request: InferRequest, answer: Answer) -> Cancellable:
         """Start a request. Raises ServingError if it is refused at once; else `answer` gets the outcome later.
@@ -73,6 +103,8 @@ class DataPlane:
             if request.explain:
                 ticket.submitted()
         except ServingError as error:
+            if isinstance(error, Overloaded):
+                self.overloaded[request.model] = time.monotonic() + OVERLOAD_S
             servable.counters.failed(error.slug)
             handle.release()
             requests.debug("refused: %s", error, extra={"request_id": request.id[:SHOWN_CHARS]})
