@@ -5,7 +5,8 @@ three: the controller, which tries its own alternatives here before it changes i
 and the proof that the controller is as good as the best fixed setting (bench/regret.py).
 
 Requests wait in order of arrival (`comers`). Batches in flight share the device: with k of them each advances at
-1/slowdown(k) of the speed that it has alone. What happens at the same instant is seen together, as in one turn of the event loop.
+1/slowdown(k) of the speed that it has alone. What happens at the same instant is seen together, as in one turn of the
+event loop.
 """
 
 from __future__ import annotations
