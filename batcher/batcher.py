@@ -36,7 +36,7 @@ from batcher.recovery import Recovery
 from batcher.turns import Turn, Turns
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
-from headrace.errors import DeadlineExceeded, ExecutorFailed
+from headrace.errors import DeadlineExceeded, ExecutorFailed, Overloaded
 from headrace.executor import Executor
 from headrace.models import ModelId
 
@@ -46,7 +46,7 @@ NO_LIMIT = 1 << 62
 class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
-    `lengths`: those of several share a batch. Not `batched`: `max_batch_rows` is 1. `turn`: among those on its device.
+    `lengths`: several share a batch. Not `batched`: `max_batch_rows` is 1. `turn`: on its device. `row_bytes`: or more.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Batcher:
         counters: ModelCounters,
         *,
         max_queue_bytes: int = NO_LIMIT,
+        row_bytes: int = 0,
         batched: bool = True,
         lengths: Lengths | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -68,15 +69,14 @@ class Batcher:
         self._model = model
         self._executor = executor
         self.controller = controller
-        self._max_queue_rows = max_queue_rows
-        self._max_queue_bytes = max_queue_bytes
         self._counters = counters
         self._batched, self._lengths = batched, lengths
         self._learns = isinstance(controller, Adaptive)
         self._clock = clock
         self.accounts = Accounts()
         self._queue = RowQueue()
-        self._deadlines = Deadlines(model, controller, self._queue, counters)
+        limits = max_queue_rows, max_queue_bytes, row_bytes
+        self._deadlines = Deadlines(model, controller, self._queue, counters, *limits)
         self._recovery = Recovery(model, self._queue, max_batch_rows, self._cut)
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._slots: list[asyncio.Task[None]] = []
@@ -107,14 +107,7 @@ class Batcher:
         `timeout_s` 0 means none. Raises QueueFull, WouldBeLate, or BadRequest if it could never fit the queue.
         """
         queue = self._queue
-        size = 0
-        for array in entry.inputs.values():
-            size += array.nbytes if array.dtype.char != "O" else sum(map(len, array.flat))
-        entry.bytes = size
-        if queue.rows + entry.rows > self._max_queue_rows or queue.bytes + size > self._max_queue_bytes:
-            raise self._deadlines.no_room(entry, self._max_queue_rows, self._max_queue_bytes)
-        if timeout_s:
-            self._deadlines.admit(entry, timeout_s, self._recovery.max_batch_rows)
+        self._deadlines.admit(entry, timeout_s, self._recovery.max_batch_rows)
         if entry.rows <= self.controller.cut_rows and entry.rows <= self._recovery.max_batch_rows:
             queue.append(entry)
         else:
@@ -127,6 +120,13 @@ class Batcher:
             self.controller.arrived(entry.arrived, entry.rows, entry.client, entry.key)
         if self._sleepers and not self._full_house:
             self._wake()
+
+    def refuse_unread(self, timeout_s: float) -> Overloaded | None:
+        """What `submit` would raise now for any entry of the usual priority with this timeout; None if it depends.
+
+        For requests that have not been decoded: it counts like `submit`, which is to follow if this says None.
+        """
+        return self._deadlines.refuse_unread(self._clock(), timeout_s)
 
     def cancel(self, entry: Entry) -> None:
         """The client went away: what waits leaves the queue; the answer of what runs is dropped."""

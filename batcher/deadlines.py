@@ -1,7 +1,7 @@
 """Who is not served: refused on arrival for want of room or as it would be late, gone again as soon as it will be.
 
-Called by `Batcher` for requests with a deadline, and for those that find the queue full. What is foretold comes from
-`Outlook`; a controller that learns nothing foretells nothing, and then requests only expire.
+Called by `Batcher` for every request that is to be queued, and before it is decoded where many are refused. What is
+foretold comes from `Outlook`; a controller that learns nothing foretells nothing, and then requests only expire.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Hashable
 from itertools import islice
 from math import inf
 from typing import Any
+
+import msgspec
 
 from batcher import sentences
 from batcher.adaptive import Adaptive
@@ -20,25 +22,68 @@ from batcher.outlook import Outlook
 from batcher.queue import RowQueue
 from headrace import cell
 from headrace.counters import ModelCounters
-from headrace.errors import BadRequest, QueueFull, ServingError, WouldBeLate
+from headrace.errors import BadRequest, Overloaded, QueueFull, ServingError, WouldBeLate
 from headrace.models import ModelId
 
 UNKNOWN_S = 1.0
 """When to try again, if nothing is known."""
 
 
-class Deadlines:
-    """`outlook` is there from the first request with a deadline on; until then nobody need tell of anything."""
+class _Last(msgspec.Struct):
+    """The last refusal, of who had `timeout_s` behind so many rows, when `ends` batches had ended."""
 
-    def __init__(self, model: ModelId, controller: Controller, queue: RowQueue, counters: ModelCounters) -> None:
+    timeout_s: float
+    until: float
+    """Then the same request would be in time."""
+    rows: int
+    ends: int
+    refusal: WouldBeLate
+
+    def stands(self, now: float, timeout_s: float, rows: int, ends: int) -> bool:
+        """Whether it is that of another request as well: it has no more time, and nothing has got better."""
+        return timeout_s == self.timeout_s and now < self.until and rows >= self.rows and ends == self.ends
+
+
+class Deadlines:
+    """`outlook` is there from the first request with a deadline on; until then nobody need tell of anything.
+
+    At most `max_rows` and `max_bytes` wait; a row has `row_bytes` at least.
+    """
+
+    def __init__(
+        self,
+        model: ModelId,
+        controller: Controller,
+        queue: RowQueue,
+        counters: ModelCounters,
+        max_rows: int,
+        max_bytes: int,
+        row_bytes: int,
+    ) -> None:
         self.outlook: Outlook | None = None
         self._model = model
         self._learnt = controller if isinstance(controller, Adaptive) else None
         self._queue = queue
         self._counters = counters
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._row_bytes = row_bytes
+        self._last: _Last | None = None
 
     def admit(self, entry: Entry, timeout_s: float, most_rows: int) -> None:
-        """Give `entry`, which has just arrived, its deadline. Raises WouldBeLate. A batch has at most `most_rows`."""
+        """Let in `entry`, which has just arrived, and give it its size and deadline. A batch has at most `most_rows`.
+
+        `timeout_s` 0 means none. Raises QueueFull, WouldBeLate, or BadRequest if it could never fit the queue.
+        """
+        queue = self._queue
+        size = 0
+        for array in entry.inputs.values():
+            size += array.nbytes if array.dtype.char != "O" else sum(map(len, array.flat))
+        entry.bytes = size
+        if queue.rows + entry.rows > self._max_rows or queue.bytes + size > self._max_bytes:
+            raise self._no_room(entry)
+        if not timeout_s:
+            return
         now = entry.arrived
         entry.due = now + timeout_s
         outlook = self.outlook
@@ -46,28 +91,54 @@ class Deadlines:
             if self._learnt is None or not self._learnt.curve.known():
                 return
             outlook = self.outlook = Outlook(self._learnt, most_rows)
-        ahead = self._queue.rows if entry.rank >= now else self._queue.rows_before(entry.rank)
+        ahead = queue.rows if entry.rank >= now else queue.rows_before(entry.rank)
         late_s = outlook.late_by(now, ahead, entry.rows, entry.due)
         if late_s <= 0:
             return
         if outlook.tries(now, ahead):
             entry.due = inf
             return
+        raise self._would_be_late(timeout_s, late_s)
+
+    def refuse_unread(self, now: float, timeout_s: float) -> Overloaded | None:
+        """What `admit` would raise now for one row of the usual priority, hence for any entry of it. See `Batcher`."""
+        queue, outlook = self._queue, self.outlook
+        if queue.rows >= self._max_rows:
+            return self._full("rows", queue.rows, self._max_rows)
+        if queue.bytes + self._row_bytes > self._max_bytes:
+            return self._full("bytes", queue.bytes, self._max_bytes)
+        if not timeout_s or outlook is None:
+            return None
+        last = self._last
+        if last is not None and last.stands(now, timeout_s, queue.rows, outlook.ends):
+            self._counters.cells[cell.SHED] += 1
+            return last.refusal
+        late_s = outlook.unread_late_by(now, queue.rows, now + timeout_s)
+        if late_s <= 0:
+            return None
+        refusal = self._would_be_late(timeout_s, late_s)
+        self._last = _Last(timeout_s, now + late_s, queue.rows, outlook.ends, refusal)
+        return refusal
+
+    def _would_be_late(self, timeout_s: float, late_s: float) -> WouldBeLate:
         self._counters.cells[cell.SHED] += 1
-        raise WouldBeLate(
+        return WouldBeLate(
             f"model {self._model.name!r} is overloaded: the request would be answered in"
             f" {(timeout_s + late_s) * 1e3:.1f} ms, its timeout is {timeout_s * 1e3:g} ms",
             late_s,
         )
 
-    def no_room(self, entry: Entry, max_rows: int, max_bytes: int) -> ServingError:
+    def _no_room(self, entry: Entry) -> ServingError:
         """The refusal of an entry for which the queue has no room, or never will."""
-        what, found, waiting, most = "rows", entry.rows, self._queue.rows, max_rows
-        if found <= max_rows and (waiting + found <= max_rows or entry.bytes > max_bytes):
-            what, found, waiting, most = "bytes", entry.bytes, self._queue.bytes, max_bytes
-        name = self._model.name
+        what, found, waiting, most = "rows", entry.rows, self._queue.rows, self._max_rows
+        if found <= most and (waiting + found <= most or entry.bytes > self._max_bytes):
+            what, found, waiting, most = "bytes", entry.bytes, self._queue.bytes, self._max_bytes
         if found > most:
-            return BadRequest(f"model {name!r} queues at most {most} {what}, the request has {found}")
+            return BadRequest(f"model {self._model.name!r} queues at most {most} {what}, the request has {found}")
+        return self._full(what, waiting, most)
+
+    def _full(self, what: str, waiting: int, most: int) -> QueueFull:
+        name = self._model.name
         sentence = f"model {name!r} is overloaded: {waiting} {what} wait and at most {most} may (max_queue_{what})"
         return QueueFull(sentence, self._batch_s())
 

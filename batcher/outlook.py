@@ -78,8 +78,12 @@ class Outlook:
         self._errors = deque(DOUBT, maxlen=KEPT)
         self._refreshed = -inf
         self._pace = 0.0
-        """Rows that arrived, weighted by age: the rate is this by `_memory_s`."""
-        self._last = self._refused = self._tried = -inf
+        """Rows that arrived, weighted by age at the time `_aged`: the rate is this by `_memory_s`."""
+        self._rows = 1.0
+        """Mean of the arrivals that were read; the others are taken for this."""
+        self._aged = self._refused = self._tried = -inf
+        self.ends = 0
+        """Batches that have ended."""
         self.patience_s = 0.0
         """Mean time that is left to requests when they arrive."""
         self.refresh()
@@ -125,6 +129,7 @@ class Outlook:
 
     def ended(self, batch: Hashable, now: float, *, worked: bool = True) -> None:
         """It is through. What began before this object was made may end, too."""
+        self.ends += 1
         times = self._running.pop(batch, None)
         if times is not None and worked and now > times[0]:
             began, end, rows = times
@@ -147,6 +152,9 @@ class Outlook:
             free = [now] * (places - len(free)) + free
         begin, mine = start(free, ahead, rows, full, full_s)
         wait_s = begin - now
+        if now > self._aged:
+            self._pace *= exp((self._aged - now) / self._memory_s)
+            self._aged = now
         mine += int(self._pace * wait_s / self._memory_s)  # those who will have come by then
         return begin + (self.seconds(mine) if mine < full else full_s) + self.margin_s(wait_s)
 
@@ -159,26 +167,47 @@ class Outlook:
 
     def late_by(self, now: float, ahead: int, rows: int, due: float) -> float:
         """By how much an arrival with `ahead` rows before it would miss `due`, in seconds; 0 or less: it is let in."""
-        left_s = due - now
         if not self.patience_s:
-            self.patience_s = left_s
+            self.patience_s = due - now
             self.refresh()
-        self.patience_s += SMOOTH * (left_s - self.patience_s)
-        self._pace = self._pace * exp((self._last - now) / self._memory_s) + rows
-        self._last = now
+        late_s = self._misses_by(now, ahead, rows, due)
+        self._rows += SMOOTH * (rows - self._rows)
+        self._arrived(now, rows, due, late_s)
+        return late_s
+
+    def unread_late_by(self, now: float, ahead: int, due: float) -> float:
+        """The same for one whose rows nobody knows yet, were it of one row; 0 or less: it is read, and asks again.
+
+        So is one that `tries` may let in.
+        """
+        late_s = self._misses_by(now, ahead, 1, due)
+        if late_s > 0:
+            if self._may_try(now, ahead):
+                return 0.0
+            self._arrived(now, self._rows, due, late_s)
+        return late_s
+
+    def _misses_by(self, now: float, ahead: int, rows: int, due: float) -> float:
         late_s = self.expected(now, ahead, rows) - due
         if late_s > 0 and not ahead and len(self._running) < self._in_flight:
             late_s -= self.margin_s(0.0)  # better a risk than an executor that has nothing to do
+        return late_s
+
+    def _arrived(self, now: float, rows: float, due: float, late_s: float) -> None:
+        self.patience_s += SMOOTH * (due - now - self.patience_s)
+        self._pace += rows
         if late_s > 0:
             self._refused = now
-        return late_s
 
     def tries(self, now: float, ahead: int) -> bool:
         """Whether one that would be late is let in all the same, for there is nothing else to learn from."""
-        if ahead or self._running or now - self._tried < TRY_EVERY_S:
+        if not self._may_try(now, ahead):
             return False
         self._tried = now
         return True
+
+    def _may_try(self, now: float, ahead: int) -> bool:
+        return not (ahead or self._running or now - self._tried < TRY_EVERY_S)
 
     def form(self, now: float, take: int, waiting: int, front: Iterable[tuple[float, int]]) -> tuple[int, int]:
         """See `admission.form`. In overload, and with a backlog, a batch is a full one, whatever the plan says."""

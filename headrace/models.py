@@ -7,6 +7,7 @@ a free dimension. 3. If `batchable`, axis 0 of every input and output counts row
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from headrace.datatypes import Datatype
@@ -45,3 +46,11 @@ class ModelMetadata:
     outputs: tuple[TensorSpec, ...]
     batchable: bool
     padding: Padding | None = None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that the input tensors of a row have at least, those of the whole request if it is not batchable."""
+        needed = [spec for spec in self.inputs if not spec.optional]
+        shapes = [spec.shape[1:] if self.batchable else spec.shape for spec in needed]
+        items = [math.prod(max(dim, 0) for dim in shape) for shape in shapes]
+        return sum(count * spec.datatype.item_bytes for count, spec in zip(items, needed, strict=True))

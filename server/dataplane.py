@@ -1,8 +1,9 @@
 """One path for every request, whatever protocol it came by.
 
+    undecoded --> refuse_unread: in overload, who would be refused whatever the body says is not decoded
     InferRequest -> handle on a servable -> check -> Batcher.submit ... deliver -> outputs asked for -> InferResponse
 
-Receives decoded requests from the REST short cut, the REST application and gRPC; answers through a callback, because
+Receives requests from the REST short cut, the REST application and gRPC; answers through a callback, because
 a task per request would cost more than everything else here. Invariants: 1. a handle is held from submit to delivery
 and released exactly once. 2. `deliver` is called exactly once, on the event loop, unless the ticket is cancelled.
 3. Every request that names a loaded model is counted once, as success or failure.
@@ -13,32 +14,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable
 
-from batcher.account import Account
-from batcher.entry import Entry, Outcome
 from headrace import cell
 from headrace.counters import ModelCounters
-from headrace.errors import BadRequest, Cancelled, ExecutorFailed, ServingError
-from headrace.requests import Array, InferRequest, InferResponse
-from model_repo.handle import Handle
+from headrace.errors import Overloaded, ServingError
+from headrace.requests import InferRequest, InferResponse
 from model_repo.manager import Manager
-from server import explain
-from server.classification import chosen_form
 from server.servable import Servable
+from server.ticket import (
+    SHOWN_CHARS,
+    Answer,
+    ExplainedTicket,
+    LoggedExplainedTicket,
+    LoggedTicket,
+    Ticket,
+    requests,
+)
 from server.waiting import Cancellable, Enter, Refuse, Waiting, WaitingRoom
 
-logger = logging.getLogger("headrace.dataplane")
-requests = logging.getLogger("headrace.requests")
-"""A line per request at level debug; failures that are ours at warning."""
-
-SHOWN_CHARS = 100
-"""Of a request's id, in the log."""
+OVERLOAD_S = 1.0
+"""So long after a refusal the requests for that model are looked at before they are decoded. It takes 2 us."""
 
 LONGEST_WAIT_US = 60_000_000
 """For a model that is asleep, of those who only want to know about it and give no timeout."""
-
-Answer = Callable[[InferResponse | ServingError], None]
 
 
 class DataPlane:
@@ -48,9 +46,35 @@ class DataPlane:
         self.models = models
         self._room = room
         self._refusals = refusals
-        logged = requests.isEnabledFor(logging.DEBUG)
-        self._ticket = LoggedTicket if logged else Ticket
-        self._explained = LoggedExplainedTicket if logged else ExplainedTicket
+        self.overloaded: dict[str, float] = {}
+        """Models that have refused a request for want of time or room -> when that is forgotten. Mostly empty."""
+        self._logged = requests.isEnabledFor(logging.DEBUG)
+        self._ticket = LoggedTicket if self._logged else Ticket
+        self._explained = LoggedExplainedTicket if self._logged else ExplainedTicket
+
+    def refuse_unread(self, model: str, version: str, timeout_us: int) -> Overloaded | None:
+        """The refusal that `submit` would raise whatever else the request says; None: decode it, and submit.
+
+        For requests of the usual priority that are not decoded yet, for models in `overloaded`, so that those who have
+        nobody to refuse are not asked. `timeout_us` 0: the request gives none.
+        """
+        now = time.monotonic()
+        if self.overloaded[model] < now:
+            del self.overloaded[model]
+            return None
+        try:
+            servable = self.models.look(model, version)
+        except ServingError:
+            return None
+        if self.models.splits(model, version):
+            return None  # whose turn it is may depend on an id
+        error = servable.batcher.refuse_unread((timeout_us or servable.default_timeout_us) / 1e6)
+        if error is not None:
+            self.overloaded[model] = now + OVERLOAD_S
+            servable.counters.failed(error.slug)
+            if self._logged:
+                requests.debug("refused: %s", error, extra={"request_id": ""})
+        return error
 
     def submit(self, request: InferRequest, answer: Answer) -> Cancellable:
         """Start a request. Raises ServingError if it is refused at once; else `answer` gets the outcome later.
@@ -79,6 +103,8 @@ class DataPlane:
             if request.explain:
                 ticket.submitted()
         except ServingError as error:
+            if isinstance(error, Overloaded):
+                self.overloaded[request.model] = time.monotonic() + OVERLOAD_S
             servable.counters.failed(error.slug)
             handle.release()
             requests.debug("refused: %s", error, extra={"request_id": request.id[:SHOWN_CHARS]})
@@ -160,113 +186,3 @@ class DataPlane:
         if isinstance(result, ServingError):
             raise result
         return result
-
-
-class Ticket(Entry):
-    """A request under way: an entry of its model's batcher, a claim on the servable, and whom to answer."""
-
-    __slots__ = ("_answer", "_handle", "_request")
-
-    def __init__(
-        self, request: InferRequest, rows: int, key: Hashable, handle: Handle[Servable], answer: Answer
-    ) -> None:
-        super().__init__(request.inputs, rows, key, time.monotonic(), request.client)
-        self._request = request
-        self._handle = handle
-        self._answer = answer
-
-    def submitted(self) -> None:
-        """It is in the queue. Called only for requests that are to be explained."""
-
-    def cancel(self) -> None:
-        """The client went away. Nothing is answered from here on."""
-        if not self.done:
-            self._handle.servable.batcher.cancel(self)
-            self._end(Cancelled.slug)
-
-    def deliver(self, outcome: Outcome) -> None:
-        """Called by the batcher: answer."""
-        servable = self._handle.servable
-        result: InferResponse | ServingError
-        if isinstance(outcome, ServingError):
-            result = outcome
-            if isinstance(outcome, (ExecutorFailed, BadRequest)):
-                servable.trial.failed()
-        else:
-            result = self._respond(outcome)
-            if servable.recent is not None:
-                servable.recent.keep(self.inputs, outcome)
-        if isinstance(result, ExecutorFailed):
-            requests.warning("%s", result, extra={"request_id": self._request.id[:SHOWN_CHARS]})
-        self._end(result.slug if isinstance(result, ServingError) else None)
-        self._answer(result)
-
-    def _end(self, failure: str | None) -> None:
-        """Count and release the handle."""
-        counters = self._handle.servable.counters
-        took_ns = int((time.monotonic() - self.arrived) * 1e9)
-        counters.cells[cell.IN_FLIGHT] -= 1
-        if failure is None:
-            counters.succeeded(took_ns)
-        else:
-            counters.failed(failure, took_ns)
-        self._handle.release()
-
-    def _respond(self, outputs: dict[str, Array]) -> InferResponse | ServingError:
-        request, metadata = self._request, self._handle.servable.metadata
-        if request.outputs is None:
-            return InferResponse(metadata.id, request.id, outputs)
-        try:
-            chosen = {wish.name: chosen_form(wish, outputs[wish.name], metadata) for wish in request.outputs}
-        except ServingError as error:
-            return error
-        except Exception as error:  # the client must hear something, whatever went wrong here
-            logger.exception("model %s: an answer could not be made", metadata.id)
-            return ExecutorFailed(f"model {metadata.id.name!r}: {type(error).__name__}: {error}")
-        return InferResponse(metadata.id, request.id, chosen)
-
-
-class LoggedTicket(Ticket):
-    """One whose end is logged. A class of its own, so that nobody pays for the question."""
-
-    __slots__ = ()
-
-    def _end(self, failure: str | None) -> None:
-        about = {
-            "request_id": self._request.id[:SHOWN_CHARS],
-            "model": self._handle.spec.id,
-            "rows": self.rows,
-            "outcome": failure or "ok",
-            "ms": round((time.monotonic() - self.arrived) * 1e3, 3),
-        }
-        super()._end(failure)
-        requests.debug("request", extra=about)
-
-
-class ExplainedTicket(Ticket):
-    """One whose answer says where its time went."""
-
-    __slots__ = ("_account",)
-
-    _account: Account
-
-    def submitted(self) -> None:
-        """See `Ticket`."""
-        self._account = self._handle.servable.batcher.accounts.open(self)
-
-    def _end(self, failure: str | None) -> None:
-        self._handle.servable.batcher.accounts.close(self)
-        super()._end(failure)
-
-    def _respond(self, outputs: dict[str, Array]) -> InferResponse | ServingError:
-        response = super()._respond(outputs)
-        if isinstance(response, InferResponse):
-            response.since = self._request.since
-            response.parameters = explain.begin(self._account, response.since, self.arrived)
-        return response
-
-
-class LoggedExplainedTicket(ExplainedTicket, LoggedTicket):
-    """Both."""
-
-    __slots__ = ()

@@ -37,4 +37,9 @@ def again(error: BaseException) -> tuple[tuple[str, str], ...]:
     """The headers that say when to try again; none unless the server was overloaded."""
     if not isinstance(error, Overloaded):
         return ()
-    return (RETRY, str(max(1, ceil(error.retry_after_s)))), (RETRY_MS, str(max(1, ceil(error.retry_after_s * 1e3))))
+    return (RETRY, str(max(1, ceil(error.retry_after_s)))), (RETRY_MS, str(retry_ms(error)))
+
+
+def retry_ms(error: Overloaded) -> int:
+    """When to try again, in milliseconds, at least 1."""
+    return max(1, ceil(error.retry_after_s * 1e3))

@@ -110,6 +110,7 @@ async def load_servable(
         batching.max_queue_rows,
         counters,
         max_queue_bytes=batching.max_queue_bytes,
+        row_bytes=metadata.row_bytes,
         batched=metadata.batchable,
         lengths=_lengths(loaded),
         turn=turns.join(batching.weight, expected) if turns is not None else None,

@@ -48,6 +48,7 @@ class Batching(Batcher):
         batched=True,
         controller=None,
         max_queue_bytes=1 << 30,
+        row_bytes=0,
         lengths=None,
         turn=None,
     ):
@@ -61,6 +62,7 @@ class Batching(Batcher):
             max_queue_rows,
             self.counters,
             max_queue_bytes=max_queue_bytes,
+            row_bytes=row_bytes,
             batched=batched,
             lengths=lengths,
             clock=asyncio.get_running_loop().time,

@@ -25,7 +25,7 @@ from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
 from server.pool.editor import Editor
 from server.pool.journal import Happened
-from server.rest.answers import Reply, read, refusal, reply, too_large
+from server.rest.answers import Reply, read, refusal, refused_unread, reply, too_large
 from server.rest.body import whole_body
 from server.rest.head import read_head
 from server.rest.json_response import Json
@@ -149,6 +149,9 @@ def make_app(
             if (head.content_length or 0) > max_body_bytes:
                 raise too_large(f"has {head.content_length} bytes", max_body_bytes)
             body = await whole_body(request.receive, max_body_bytes)
+            unread = refused_unread(plane, model, version, head, body)
+            if unread is not None:
+                return refusal(unread, refuse_status)
             if head.header_length == 0:
                 await plane.awake(model, version)  # without it the body cannot be read
             wanted = read(plane, model, version, head, body, max_body_bytes)

@@ -148,11 +148,14 @@ class ShortCut(HttpToolsProtocol):
             self.site.learn(raw, target, head)
 
     def on_body(self, body: bytes) -> None:
-        if self._turn is not None:
+        turn = self._turn
+        if turn is None:
+            self._body_begun = True
+            super().on_body(body)  # which drops what is left of a request that is answered
+        elif self._chunks or not turn.refused_by(body):
             self._chunks.append(body)
         else:
-            self._body_begun = True
-            super().on_body(body)
+            self._turn = None
 
     def on_message_complete(self) -> None:
         if self._in_head:  # it asks for an upgrade, and the parser takes its body for another protocol
@@ -161,6 +164,8 @@ class ShortCut(HttpToolsProtocol):
         turn = self._turn
         if turn is None:
             super().on_message_complete()
+            if self.site.draining and self.cycle.response_complete:
+                self.transport.close()  # answered before its body had come, and perhaps before it could be told
         else:
             self._turn = None
             turn.begin(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import uvicorn
 from uvicorn.server import ServerState
 
+from headrace.errors import Overloaded
 from server.dataplane import DataPlane
 from server.memory import Memory
-from server.rest.answers import Reply
+from server.rest.answers import Reply, refusal
 from server.rest.head import Head
 
 _INFER = re.compile(rb"/v2/models/([A-Za-z0-9_.\-]+)(?:/versions/([0-9]{1,18}|[A-Za-z_][A-Za-z0-9_.\-]{0,63}))?/infer")
@@ -74,6 +75,14 @@ class Site:
         self.heads: Memory[bytes, KnownHead] = Memory()
         """Clients send the same head again and again: seen once by the parser, it is looked up from then on."""
         self._targets: Memory[bytes, Target] = Memory()
+        self._refused: Overloaded | None = None
+        self._refusal = Reply(refuse_status, b"")
+
+    def refusal(self, error: Overloaded) -> Reply:
+        """The answer for `error`, which in overload is the same one for many requests."""
+        if error is not self._refused:
+            self._refused, self._refusal = error, refusal(error, self.refuse_status)
+        return self._refusal
 
     def target(self, url: bytes) -> Target | None:
         """The model of a plain infer URL; None for every other one (escaped, with a query, not infer)."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from headrace.errors import ModelNotFound, ModelNotReady, ServingError
 from headrace.requests import InferRequest, InferResponse
-from server.rest.answers import Reply, read, refusal, reply
+from server.rest.answers import Reply, read, refusal, refused_unread, reply
 from server.rest.head import Head
 from server.rest.site import Site, Target
 from server.waiting import Cancellable
@@ -54,9 +54,19 @@ class Turn:
         self.keep_alive = True
         self.response_complete = False
 
+    def refused_by(self, begun: bytes) -> bool:
+        """Whether it is refused, and answered, by what has come of its body: the rest is not needed."""
+        head = self._head
+        whole = len(begun) == head.content_length
+        if whole or self._site.draining or head.header_length is None or len(begun) < head.header_length:
+            return False
+        return self._refused_unread(begun)
+
     def begin(self, body: bytes) -> None:
-        """The body is whole: decode and submit."""
+        """The body is whole: decode and submit, unless it is refused whatever it says."""
         site, target = self._site, self._target
+        if site.plane.overloaded and self._refused_unread(body):
+            return
         try:
             self._request = read(site.plane, target.model, target.version, self._head, body, site.max_body_bytes)
         except Exception as error:
@@ -70,6 +80,13 @@ class Turn:
             self._ticket = site.plane.submit(self._request, self._answer)
         except Exception as error:
             self._write(refusal(error, site.refuse_status))
+
+    def _refused_unread(self, body: bytes) -> bool:
+        target = self._target
+        refused = refused_unread(self._site.plane, target.model, target.version, self._head, body)
+        if refused is not None:
+            self._write(self._site.refusal(refused))
+        return refused is not None
 
     def _wait(self, body: bytes) -> None:
         """A body without a head of its own can only be read once its model, which is asleep, is there."""

@@ -42,16 +42,18 @@ class Call(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """One message in, one out. `read` and `write` stand between what `answer` speaks and the bytes of the messages."""
+    """One message in, one out, as bytes."""
 
-    read: Callable[[bytes], Any]
-    answer: Callable[[Any, Call], Awaitable[Any]]
-    write: Callable[[Any], bytes]
+    answer: Callable[[bytes, Call], Awaitable[bytes]]
 
 
 def of_messages(kind: Any, answer: Callable[[Message, Call], Awaitable[Message]]) -> Unary:
     """A method whose `answer` takes a message of this kind and returns one."""
-    return Unary(lambda data: parsed(kind, data), answer, lambda message: bytes(message.SerializeToString()))
+
+    async def of_bytes(data: bytes, call: Call) -> bytes:
+        return bytes((await answer(parsed(kind, data), call)).SerializeToString())
+
+    return Unary(of_bytes)
 
 
 def parsed(kind: Any, data: bytes) -> Message:

@@ -80,6 +80,12 @@ def recall(data: bytes) -> InferRequest | None:
     return _filled(form.like, inputs)
 
 
+def known(data: bytes) -> InferRequest | None:
+    """The request in `data` without its inputs, which are not looked at, if its form is known."""
+    form = _forms.get(_key(data))
+    return form.like if form is not None and data.startswith(form.head) else None
+
+
 def learn(data: bytes, message: Message, request: InferRequest) -> None:
     """Remember the form of `data`, which has just been decoded as `message` and `request`, if it is one."""
     raws = message.raw_input_contents

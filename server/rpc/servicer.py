@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2 as pb
 
-from headrace.errors import BadRequest, ModelNotFound, NotSupported, ServingError
+from headrace.errors import ModelNotFound, NotSupported, ServingError
 from headrace.requests import InferRequest, InferResponse
 from server import explain, v2
 from server.dataplane import DataPlane
 from server.load_request import read_load, read_unload
-from server.patience import TIMEOUT, sooner, timeout_us
+from server.patience import sooner
 from server.pool.editor import Editor
 from server.rpc import forms
 from server.rpc.calls import Call, Streaming, Unary, of_messages
 from server.rpc.clients import Clients
 from server.rpc.codec import Message, decode, encode
 from server.rpc.forms import varint
+from server.rpc.head import Head, read_head
 from server.rpc.parameters import decode_parameters
 from server.rpc.stream import Streams
 from server.statistics import Statistics
 
 NAME = "inference.GRPCInferenceService"
-STICKY = "headrace-sticky"
+
+Read = TypeVar("Read")
 
 _NO_SHARED_MEMORY = (
     "this server has no shared memory regions: send tensors in the message, raw_input_contents is fastest"
@@ -61,7 +63,7 @@ class Servicer:
         self._clients = Clients()
         self._streams = Streams(self._infer_message)
         self.methods: dict[str, Unary | Streaming] = {
-            "ModelInfer": Unary(self._read, self._answer, _written),
+            "ModelInfer": Unary(self._model_infer),
             "ModelStreamInfer": Streaming(pb.ModelInferRequest, self._streams.serve),
             "ServerLive": of_messages(pb.ServerLiveRequest, self._live),
             "ServerReady": of_messages(pb.ServerReadyRequest, self._server_ready),
@@ -81,39 +83,54 @@ class Servicer:
         """Let open streams end once what they have read is answered."""
         self._streams.drain()
 
-    def _read(self, data: bytes) -> InferRequest:
-        return self._counted(forms.read, data)
+    async def _model_infer(self, data: bytes, call: Call) -> bytes:
+        head = self._counted(read_head, call)
+        if self._dataplane.overloaded:
+            self._refuse_unread(forms.known(data), head)
+        request = self._decoded(forms.read, data)
+        response = await self._infer(request, head, call)
+        written = forms.written(response)
+        if request.explain:
+            timing = explain.server_timing(response.parameters, request.since, time.monotonic())
+            call.set_trailing_metadata(((explain.HEADER, timing),))
+        return written
 
-    def _counted(self, read: Callable[[Any], InferRequest], given: Any) -> InferRequest:
+    async def _infer_message(self, message: Message, call: Call) -> Message:
+        head = self._counted(read_head, call)
+        if self._dataplane.overloaded and not message.parameters:
+            self._refuse_unread(InferRequest(message.model_name, message.model_version, {}), head)
+        return encode(await self._infer(self._decoded(decode, message), head, call))
+
+    def _refuse_unread(self, like: InferRequest | None, head: Head) -> None:
+        """Raise the refusal, in overload, of a request that need not be decoded for it.
+
+        `like`: all of it but its inputs; None: it has to be decoded for that.
+        """
+        if like is None or like.priority or like.model not in self._dataplane.overloaded:
+            return
+        timeout_us = sooner(like.timeout_us, head.timeout_us)
+        error = self._dataplane.refuse_unread(like.model, like.version, timeout_us)
+        if error is not None:
+            raise error.with_traceback(None)  # it may have been raised for others, whose frames it is not to keep
+
+    def _decoded(self, decode: Callable[[Any], InferRequest], given: Any) -> InferRequest:
         since = time.monotonic()
-        try:
-            request = read(given)
-        except ServingError as error:
-            self._dataplane.refused(error)
-            raise
+        request = self._counted(decode, given)
         if request.explain:
             request.since = since
         return request
 
-    async def _answer(self, request: InferRequest, call: Call) -> InferResponse | bytes:
-        response = await self._infer(request, call)
-        if not request.explain:
-            return response
-        written = forms.written(response)
-        timing = explain.server_timing(response.parameters, request.since, time.monotonic())
-        call.set_trailing_metadata(((explain.HEADER, timing),))
-        return written
+    def _counted(self, read: Callable[[Any], Read], given: Any) -> Read:
+        """What `read` makes of what the client has sent; that it cannot is counted."""
+        try:
+            return read(given)
+        except ServingError as error:
+            self._dataplane.refused(error)
+            raise
 
-    async def _infer(self, request: InferRequest, call: Call) -> InferResponse:
-        left_s = call.time_remaining()
-        if left_s is not None:
-            left_us = max(1, int(left_s * 1e6))
-            request.timeout_us = min(request.timeout_us or left_us, left_us)
-        for key, value in call.invocation_metadata() or ():
-            if key == TIMEOUT:
-                request.timeout_us = sooner(request.timeout_us, self._timeout_us(value))
-            elif key == STICKY and isinstance(value, str):
-                request.sticky = value.strip()
+    async def _infer(self, request: InferRequest, head: Head, call: Call) -> InferResponse:
+        request.timeout_us = sooner(request.timeout_us, head.timeout_us)
+        request.sticky = head.sticky
         peer = self._clients.peer(call.peer())
         request.client = peer.take()
         try:
@@ -123,16 +140,6 @@ class Servicer:
         if request.explain:
             response.parameters = explain.turned(response.parameters, request.since, time.monotonic())
         return response
-
-    def _timeout_us(self, wanted: str | bytes) -> int:
-        try:
-            return timeout_us(str(wanted))
-        except BadRequest as error:
-            self._dataplane.refused(error)
-            raise
-
-    async def _infer_message(self, message: Message, call: Call) -> Message:
-        return encode(await self._infer(self._counted(decode, message), call))
 
     async def _live(self, message: Message, call: Call) -> Message:
         return pb.ServerLiveResponse(live=True)
@@ -177,10 +184,6 @@ class Servicer:
         read_unload(decode_parameters(message.parameters))
         await self._editor.unload(_named(message))
         return pb.RepositoryModelUnloadResponse.FromString(_kserve_outcome(message))
-
-
-def _written(answer: InferResponse | bytes) -> bytes:
-    return answer if isinstance(answer, bytes) else forms.written(answer)
 
 
 def _named(message: Message) -> str:

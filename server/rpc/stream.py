@@ -3,7 +3,8 @@
     reader: room -> read -> a task per request ... writer: the oldest task's answer -> write -> room
 
 Order and errors are Triton's for models that give one response per request: an error of one request is its
-`error_message`, with the request's id, and the stream goes on. Invariants: 1. at most `MAX_IN_FLIGHT` requests of a
+`error_message`, with the request's id, and the stream goes on; who may try again later is told when, at the end of the
+message and as a parameter. Invariants: 1. at most `MAX_IN_FLIGHT` requests of a
 stream are read and not yet answered; past that the client is held back by flow control. 2. Cancelling the stream
 cancels every request under way. 3. After `drain` no stream reads on: what was read is answered, then it ends.
 """
@@ -16,7 +17,8 @@ from typing import Any, TypeAlias
 
 from tritonclient.grpc import service_pb2
 
-from headrace.errors import ModelNotReady, ServingError
+from headrace.errors import ModelNotReady, Overloaded, ServingError
+from server.patience import RETRY_MS, retry_ms
 from server.rpc.calls import Call, Write
 from server.rpc.codec import Message
 from server.rpc.status import status
@@ -76,4 +78,8 @@ class Streams:
             _, sentence = status(error)
             answer = service_pb2.ModelStreamInferResponse(error_message=sentence)
             answer.infer_response.id = request.id  # tells the client which request failed, as Triton does
+            if isinstance(error, Overloaded):
+                wait_ms = retry_ms(error)
+                answer.error_message += f" ({RETRY_MS}: {wait_ms})"  # all that Triton's client hands on
+                answer.infer_response.parameters[RETRY_MS].int64_param = wait_ms
             return answer

@@ -134,12 +134,15 @@ class AnyTraffic(RuleBasedStateMachine):
 
         async def submit():
             entry = Sent(self.table, numbers, asyncio.get_running_loop().time(), key, kind, timeout_s)
-            room = len(self.table.waiting()) + rows <= self.batcher._max_queue_rows
+            most = self.limits[2]
+            room = len(self.table.waiting()) + rows <= most
+            if self.batcher.refuse_unread(timeout_s):
+                assert not room or not rows, "what is refused unread would be refused"
             try:
                 self.batcher.submit(entry, timeout_s)
             except (QueueFull, BadRequest) as refusal:
                 assert not room
-                assert isinstance(refusal, BadRequest) == (rows > self.batcher._max_queue_rows)
+                assert isinstance(refusal, BadRequest) == (rows > most)
                 return
             assert room
             assert entry.deliveries == [], "never before submit returns"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from headrace.errors import (
 )
 from headrace.models import ModelId
 from headrace.requests import InferRequest, RequestedOutput
+from model_repo.routing import Routing
 
 
 @pytest.fixture
@@ -261,3 +263,39 @@ def test_at_level_debug_every_request_has_a_line_with_its_id_and_how_it_ended(on
     ended = next(record for record in caplog.records if vars(record).get("outcome") == "ok")
     assert (ended.model, ended.rows) == (ModelId("echo", 3), 1)
     assert ended.ms >= 0
+
+
+def test_in_overload_who_would_be_refused_is_refused_unread_and_counted_once(on):
+    async def scenario(plane):
+        executor = plane.executor()
+        executor.gate.clear()
+        first = asyncio.create_task(plane.data.infer(request()))
+        await executor.entered.wait()
+        second = asyncio.create_task(plane.data.infer(request(QUEUE_ROWS)))
+        await plane.until(lambda: plane.cell(cell.QUEUE_ROWS) == QUEUE_ROWS)
+        assert not plane.data.overloaded, "nobody was refused yet, and nobody need ask"
+        with pytest.raises(QueueFull) as read:
+            plane.data.submit(request(), pytest.fail)
+        unread = plane.data.refuse_unread("echo", "", 0)
+        assert str(unread) == str(read.value)
+        assert plane.servable().counters.failures() == {"queue_full": 2}
+        assert plane.data.refuse_unread("echo", "1", 0) is None, "that version has room"
+        assert plane.data.refuse_unread("echo", "2", 0) is None, "submit says that there is none"
+        plane.want(echo=Routing(traffic={"1": 50.0}))
+        await plane.models.settled()
+        assert plane.data.refuse_unread("echo", "", 0) is None, "which version it gets is not known yet"
+        assert plane.servable().counters.failures() == {"queue_full": 2}
+        assert plane.refused() == {}
+        executor.gate.set()
+        await asyncio.gather(first, second)
+
+    on(scenario)
+
+
+def test_an_overload_that_is_over_is_forgotten(on):
+    async def scenario(plane):
+        plane.data.overloaded["echo"] = time.monotonic() - 1e-3
+        assert plane.data.refuse_unread("echo", "", 1) is None
+        assert plane.data.overloaded == {}
+
+    on(scenario)

@@ -239,6 +239,37 @@ def test_full_queue_is_503_and_says_to_come_again(on, way):
     on(scenario)
 
 
+@pytest.mark.parametrize("leaving", [False, True], ids=["serving", "leaving"])
+def test_a_body_that_comes_after_its_refusal_is_dropped(on, leaving):
+    """What the server says to a request whose body is not there yet must not be taken for the answer to the next."""
+    head = json.dumps(document()).encode()
+    data = request(INFER, head + bytes(5000), inference_header_content_length=len(head))
+
+    async def scenario(front, client):
+        executor = front.plane.executor()
+        executor.gate.clear()
+        async with front.client() as first, front.client() as second:
+            first.send(GOOD)
+            await executor.entered.wait()
+            second.send(request(INFER, document(*[0] * 32)))
+            await front.plane.until(lambda: front.plane.cell(cell.QUEUE_ROWS) == 16)
+            client.send(GOOD)
+            assert (await client.answer()).status == 503
+            for cut in (len(data) - 5000, len(data) - 1):
+                client.send(data[:cut])
+                assert "max_queue_rows" in (await client.answer()).error
+                front.site.draining = leaving
+                client.send(data[cut:])
+                if leaving:
+                    assert await client.closed()
+                    break
+                client.send(METADATA)
+                assert (await client.answer()).document["name"] == "headrace"
+            executor.gate.set()
+
+    on(scenario)
+
+
 @pytest.mark.parametrize("way", [request, chunked])
 def test_timeout_is_504(on, way):
     async def scenario(front, client):

@@ -15,7 +15,6 @@ from tritonclient.utils import InferenceServerException
 from headrace import cell
 from headrace.datatypes import Datatype
 from headrace.errors import BadRequest, ExecutorFailed
-from headrace.requests import InferRequest
 from model_repo.routing import Routing
 from server.rpc import servicer
 
@@ -140,8 +139,10 @@ def test_metadata_is_read_once(serve, row, routing, version):
     async def scenario(served):
         served.models.want(served.wanted, routing=routing)
         method, call = served.front._servicer.methods["ModelInfer"], Counting()
-        request = InferRequest("mirror", version, {"x": np.ones((1, 2), np.float32)})
-        await method.answer(request, call)
+        message = pb.ModelInferRequest(model_name="mirror", model_version=version)
+        message.inputs.add(name="x", datatype="FP32", shape=[1, 2])
+        message.raw_input_contents.append(np.ones((1, 2), np.float32).tobytes())
+        await method.answer(message.SerializeToString(), call)
         assert call.asked == 1
 
     serve(scenario)
@@ -407,5 +408,48 @@ def test_full_queue_is_resource_exhausted(serve, row):
         assert {refusal.status() for refusal in refusals} == {"StatusCode.RESOURCE_EXHAUSTED"}
         assert "overloaded" in refusals[0].message()
         assert len(refusals) < 100
+
+    serve(scenario)
+
+
+def test_in_overload_a_message_of_a_known_form_is_refused_unread(serve):
+    """Nor is it found out that its tensor is none."""
+
+    async def scenario(served):
+        executor = served.executor("mirror_BOOL", 1)
+
+        def message(byte, **parameters):
+            made = pb.ModelInferRequest(model_name="mirror_BOOL", raw_input_contents=[bytes([byte])])
+            made.inputs.add(name="x", datatype="BOOL", shape=[1, 1])
+            for name, value in parameters.items():
+                made.parameters[name].int64_param = value
+            return made
+
+        async with grpc.aio.insecure_channel(served.url) as channel:
+            infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+
+            async def code(sent):
+                with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                    await infer(sent)
+                return refusal.value.code()
+
+            for sent in (message(1), message(1, priority=1)):
+                for _ in range(2):
+                    await infer(sent)
+            assert await code(message(7)) is grpc.StatusCode.INVALID_ARGUMENT
+            executor.entered.clear()
+            executor.gate.clear()
+            under_way = [infer(message(1))]
+            await executor.entered.wait()
+            under_way += [infer(message(1)) for _ in range(64)]
+            await served.until(lambda: served.cell(cell.QUEUE_ROWS, "mirror_BOOL", 1) == 64)
+            assert await code(message(1)) is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert await code(message(7)) is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert await code(message(7, priority=1)) is grpc.StatusCode.INVALID_ARGUMENT, "it may be urgent"
+            executor.gate.set()
+            for call in under_way:
+                await call
+        assert served.cell(cell.FAILURES, "mirror_BOOL", 1) == 2
+        assert served.refused() == {"bad_request": 2}
 
     serve(scenario)

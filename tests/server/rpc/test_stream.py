@@ -229,3 +229,36 @@ def test_drain_before_the_stream_has_read_anything(turns):
             await serving
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("parameters", [{}, {"priority": 1}], ids=["unread", "read"])
+def test_who_may_try_again_is_told_when_in_the_message_and_as_a_parameter(serve, parameters):
+    async def scenario(served):
+        executor = served.executor()
+        executor.gate.clear()
+        asked = request(id="late")
+        for name, value in parameters.items():
+            asked.parameters[name].int64_param = value
+        async with grpc.aio.insecure_channel(served.url) as channel:
+            call = await open_stream(channel)
+            await call.write(request())
+            await executor.entered.wait()
+            for _ in range(64):
+                await call.write(request())
+            await served.until(lambda: served.cell(cell.QUEUE_ROWS) == 64)
+            for _ in range(2):
+                await call.write(asked)
+            await served.until(lambda: served.cell(cell.FAILURES) == 2)
+            executor.gate.set()
+            for _ in range(65):
+                assert not (await call.read()).error_message
+            for _ in range(2):
+                refused = await call.read()
+                assert refused.error_message == (
+                    "model 'mirror' is overloaded: 64 rows wait and at most 64 may (max_queue_rows)"
+                    " (headrace-retry-after-ms: 1000)"
+                )
+                assert refused.infer_response.id == "late"
+                assert refused.infer_response.parameters["headrace-retry-after-ms"].int64_param == 1000
+
+    serve(scenario)
