@@ -14,7 +14,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from loadtest import campaign, comparison, criteria, text
+from headrace.errors import ConfigError
+from headrace.traces import read_trace
+from loadtest import campaign, comparison, criteria, rates, text
 from loadtest.answers import Tolerance
 from loadtest.attack import Course
 from loadtest.findings import SCHEMA, Findings
@@ -28,7 +30,7 @@ from loadtest.where import Where, parse
 from loadtest.workers import Job
 
 USAGE, FAILED = 2, 1
-FIRST_RATE = 50.0
+FIRST_RATE = "50"
 """Of the search for the highest."""
 RHYTHMS: tuple[Rhythm, ...] = ("poisson", "constant", "bursts")
 
@@ -43,7 +45,14 @@ Models = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", metavar="NAME[/VERSION]", help="Models to ask; all, if none is named."),
 ]
-Rate = Annotated[float, typer.Option("--rate", min=0, help="Requests/s at given times, whatever is answered.")]
+Rate = Annotated[
+    str,
+    typer.Option(
+        "--rate",
+        metavar="RATES",
+        help="Requests/s, whatever is answered: 500, 100..1000 (a ramp), 100:10s,1000:5s,100 (steps), @FILE (times).",
+    ),
+]
 RhythmOf = Annotated[str, typer.Option("--rhythm", help=f"Of --rate: {', '.join(RHYTHMS)}.")]
 Concurrency = Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Connections of a closed loop.")]
 Sweep = Annotated[str, typer.Option("--sweep", metavar="1,2,4,8", help="A run for each so many connections.")]
@@ -75,7 +84,7 @@ Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write
 def loadtest(
     what: Url,
     model: Models = None,
-    rate: Rate = 0.0,
+    rate: Rate = "",
     rhythm: RhythmOf = "poisson",
     concurrency: Concurrency = 8,
     sweep: Sweep = "",
@@ -109,11 +118,11 @@ def loadtest(
         counts = [_count(each) for each in sweep.split(",")] if sweep else []
         tolerance = Tolerance() if check else None
         wish = Wish(dict(map(parse_shape, shape or ())), rows, distinct, seed, tolerance)
-        load = _load(rate, rhythm, concurrency, seed, searches=bool(limits))
+        load = _load(rate or (FIRST_RATE if limits else ""), rhythm, concurrency, seed, duration)
         course = Course(warm_up, duration, timeout)
         jobs = [_job(each, model or (), wish, course, load, binary=not json_tensors) for each in (url, versus) if each]
         found = _versus(jobs[0], jobs[1], workers, rounds) if versus else _run(jobs[0], workers, counts, limits)
-    except (TargetError, ValueError) as error:
+    except (TargetError, ConfigError, ValueError) as error:
         _fail(str(error))
     except campaign.Unsound as error:
         _fail(f"{error}: nothing can be said of the server; try --workers 2 or another machine")
@@ -190,13 +199,19 @@ def _verdict(found: Sequence[Findings], wanted: Sequence[criteria.Criterion], *,
     return FAILED if any(each["requests"]["ok"] < each["requests"]["sent"] for each in found) else 0
 
 
-def _load(rate: float, rhythm: str, connections: int, seed: int, *, searches: bool) -> Load:
+def _load(rate: str, rhythm: str, connections: int, seed: int, seconds: float) -> Load:
     known = next((each for each in RHYTHMS if each == rhythm), None)
     if known is None:
         raise ValueError(f"--rhythm {rhythm}: expected {', '.join(RHYTHMS)}")
-    if searches and not rate:
-        rate = FIRST_RATE
-    return Load(max(connections, MOST_CONNECTIONS) if rate else connections, rate, known, seed)
+    if not rate:
+        return Load(connections)
+    most = max(connections, MOST_CONNECTIONS)
+    if rate.startswith("@"):
+        trace = tuple(read_trace(Path(rate[1:]), "--rate"))
+        return Load(most, (len(trace) - 1) / (trace[-1] - trace[0]), trace=trace)
+    spells = rates.parse(rate, seconds)
+    mean = rates.mean(spells, seconds)
+    return Load(most, mean, known, seed, () if rates.is_steady(spells) else spells)
 
 
 def _count(text: str) -> int:

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import inf
 from typing import Literal
 
 from loadtest import rhythms
+from loadtest.rates import Spell, Spells, at_rates
 from loadtest.rhythms import Times
 
-Rhythm = Literal["poisson", "constant", "bursts", "steps", "recorded"]
+Rhythm = Literal["poisson", "constant", "bursts"]
 MOST_CONNECTIONS = 512
 """Of an open load, if nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`rate` 0: a closed load. `spells`: (seconds, rate) of steps; `trace`: the times of a recorded one, seconds."""
+    """`rate` 0: a closed load; else its mean. `spells`: how it changes. `trace`: times in seconds, in their place."""
 
     connections: int
     rate: float = 0.0
     rhythm: Rhythm = "poisson"
     seed: int = 1
-    spells: tuple[tuple[float, float], ...] = ()
+    spells: Spells = ()
     trace: tuple[float, ...] = ()
 
     @property
@@ -37,35 +39,37 @@ class Load:
     def __str__(self) -> str:
         if not self.is_open:
             return f"{self.connections} connection{'s' * (self.connections != 1)}, closed loop"
-        return f"{self.rate:,.4g} requests/s, {self.rhythm}"
+        rates = ",".join(map(str, self.spells)) or f"{self.rate:,.4g}"
+        return f"{rates} requests/s, {'recorded' if self.trace else self.rhythm}"
 
-    def times(self) -> Times | None:
-        """When it sends, from 0; None for a closed load."""
+    def times(self, lead_s: float = 0.0) -> Times | None:
+        """When it sends, from 0; None for a closed load. What changes begins to after `lead_s`."""
         if not self.is_open:
             return None
-        if self.rhythm == "constant":
-            return rhythms.constant(self.rate)
-        if self.rhythm == "bursts":
-            return rhythms.bursts(self.rate, self.seed)
-        if self.rhythm == "steps":
-            return rhythms.steps(self.spells, self.seed)
-        if self.rhythm == "recorded":
-            return rhythms.recorded(self.trace)
-        return rhythms.poisson(self.rate, self.seed)
+        if self.trace:
+            return rhythms.recorded(self.trace, lead_s)
+        spells = self.spells or (Spell(inf, self.rate, self.rate),)
+        first = spells[0].first
+        return at_rates(self._units(), (Spell(lead_s, first, first), *spells))
 
-    def share(self, worker: int, workers: int) -> tuple[Load, Times | None]:
+    def _units(self) -> Times:
+        if self.rhythm == "constant":
+            return rhythms.constant()
+        return rhythms.bursts(self.seed) if self.rhythm == "bursts" else rhythms.poisson(self.seed)
+
+    def share(self, worker: int, workers: int, lead_s: float) -> tuple[Load, Times | None]:
         """What one of several processes sends: every so many-th request, a share of the connections."""
         connections = self.connections // workers + (worker < self.connections % workers)
-        times = self.times()
+        times = self.times(lead_s)
         return replace(self, connections=connections), times and islice(times, worker, None, workers)
 
 
 def with_rate(load: Load, rate: float) -> Load:
-    """The same with another rate: a trace is played faster or slower."""
+    """The same with another rate: all of a ramp is steeper, a trace is played faster."""
     times = rate / load.rate
     return replace(
         load,
         rate=rate,
-        spells=tuple((seconds, each * times) for seconds, each in load.spells),
+        spells=tuple(spell.times(times) for spell in load.spells),
         trace=tuple(at / times for at in load.trace),
     )

@@ -106,7 +106,7 @@ def _child(pipe: Connection, job: Job, worker: int, workers: int) -> None:
 
 
 def _work(job: Job, worker: int, workers: int, start: float, told: Told | None) -> Done:
-    load, times = job.load.share(worker, workers)
+    load, times = job.load.share(worker, workers, job.course.warm_up_s)
 
     async def attacked() -> Tally:
         attack = Attack(job.where.opener(), job.shots, job.course, load.connections, times, told)

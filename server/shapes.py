@@ -7,8 +7,7 @@ names the option, what was expected and what was found.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from batcher import loads
 from batcher.simulate import Load
 from headrace.errors import ConfigError
+from headrace.traces import read_trace
 
 LEAST_REQUESTS, MOST_REQUESTS = 10_000, 200_000
 PERIODS = 30
@@ -63,7 +63,7 @@ def shape(asked: Asked) -> Shape | None:
         return None
     rows = tuple(_whole("--rows", each) for each in asked.rows.split(","))
     if asked.trace is not None:
-        times = read_trace(asked.trace)
+        times = read_trace(asked.trace, "--trace")
         words, least_s, make = f"{asked.trace}", 0.0, lambda n: loads.recorded(times, n, rows)
     elif asked.clients is not None:
         words, least_s, make = _closed(asked, rows)
@@ -116,31 +116,6 @@ def _closed(asked: Asked, rows: tuple[int, ...]) -> _Made:
 def factors(text: str) -> list[float]:
     """`1,2,4`: how many times the traffic. Raises ConfigError."""
     return _numbers("--times", text, "factors such as 1,2,4", ",")
-
-
-def read_trace(file: Path) -> list[float]:
-    """Arrival times in seconds, one a line and in order; what follows them on a line does not count."""
-    try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--trace: {file} cannot be read: {error}") from None
-    times: list[float] = []
-    for number, line in enumerate(lines, 1):
-        first = line.replace(",", " ").split()[:1]
-        if not first or first[0].startswith("#"):
-            continue
-        try:
-            times.append(float(first[0]))
-        except ValueError:
-            times.append(inf)
-        if not isfinite(times[-1]):
-            raise ConfigError(f"--trace: {file}, line {number}: expected a time in seconds, found {first[0][:40]!r}")
-    for before, after in pairwise(times):
-        if after < before:
-            raise ConfigError(f"--trace: {file}: expected times in order, found {after:g} after {before:g}")
-    if len(times) < 2 or times[-1] == times[0]:
-        raise ConfigError(f"--trace: {file}: expected at least two different times, found {len(set(times))}")
-    return times
 
 
 def _numbers(option: str, text: str, expected: str, comma: str = ":", least: int = 2) -> list[float]:

@@ -6,11 +6,11 @@ import pytest
 import uvloop
 from misbehaving import misbehaving
 
-from loadtest import rhythms
 from loadtest.answers import Check, Tolerance
 from loadtest.attack import Attack, Course
 from loadtest.findings import findings
 from loadtest.histogram import quantile_ms
+from loadtest.load import Load
 from loadtest.shot import Shot
 from loadtest.target import http_post
 
@@ -74,14 +74,15 @@ def test_who_is_never_answered_times_out_and_is_not_dropped():
 
 
 def test_times_are_kept_whatever_is_answered():
-    tally, fault = attack(Course(0, 2.0, timeout_s=1), rhythms.poisson(500, 7), connections=64)
-    planned = sum(1 for _ in _until(rhythms.poisson(500, 7), 2.0))
+    load = Load(64, 500, seed=7)
+    tally, fault = attack(Course(0, 2.0, timeout_s=1), load.times(), connections=64)
+    planned = sum(1 for _ in _until(load.times(), 2.0))
     assert tally.sent == tally.ok == planned == fault.seen
 
 
 def test_a_stalled_server_shows_in_the_latencies_of_all_who_should_have_been_sent():
     course = Course(warm_up_s=0, seconds=2.0, timeout_s=5)
-    tally, _ = attack(course, rhythms.constant(200), stall_at=100, stall_s=0.5)
+    tally, _ = attack(course, Load(4, 200, "constant").times(), stall_at=100, stall_s=0.5)
     assert tally.sent == tally.ok == 400
     # 100 requests were due meanwhile, 90 of them had to wait for more than 50 ms; of those in flight there were four.
     assert _slower_than(tally, 0.05) >= 85

@@ -74,6 +74,22 @@ def test_two_workers_send_what_one_would(url, form, tmp_path):
     assert run["requests"]["sent"] == run["requests"]["ok"] == 100
 
 
+def test_a_recorded_trace_is_played(url, tmp_path):
+    trace, out = tmp_path / "times.txt", tmp_path / "run.json"
+    trace.write_text("# seen on Monday\n" + "".join(f"{1000 + 0.01 * number}\n" for number in range(20)))
+    code, said, _ = loadtest(url, *QUICK, "--rate", f"@{trace}", "--out", str(out))
+    assert code == 0
+    assert "100 requests/s, recorded" in said
+    assert json.loads(out.read_text())["runs"][0]["requests"]["ok"] == 50
+
+
+def test_rates_that_change_are_named_in_the_report(url):
+    code, said, _ = loadtest(url, *QUICK, "--rate", "50..150", "--rhythm", "constant")
+    assert code == 0
+    assert "50..150:0.5s requests/s, constant" in said
+    assert "sent 50 " in said
+
+
 def test_it_is_a_command_of_headrace(url):
     line = [sys.executable, "-m", "server", "loadtest", url, *QUICK]
     done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
@@ -127,6 +143,8 @@ def test_an_assertion_that_does_not_hold_fails_the_run(url):
         (("--rate", "5", "-m", "m/9"), "answered 404: model 'm' has no version 9"),
         (("--shape", "x"), "--shape x: expected NAME=8"),
         (("--rhythm", "waltz", "--rate", "5"), "--rhythm waltz: expected poisson, constant, bursts"),
+        (("--rate", "fast"), "--rate fast: expected 500, 100..1000, "),
+        (("--rate", "@/nowhere"), "--rate: /nowhere cannot be read"),
         (("--sweep", "1,two"), "expected numbers of connections such as 1,2,4, found 'two'"),
         (("--assert", "p99"), "criterion 'p99': expected something like p99<50ms"),
     ],
