@@ -77,7 +77,7 @@ class Attack:
         self._order: Iterator[int] = cycle(range(len(shots)))
         self._free: list[Sender] = []
         self._all: set[Sender] = set()
-        self._opening = 0
+        self._opening: set[asyncio.Task[None]] = set()
         self._late: deque[float] = deque()
         """Times at which requests should have been sent that wait for a connection."""
         self._from = self._until = 0.0
@@ -106,7 +106,8 @@ class Attack:
             await self._over()
             await self._finish()
         finally:
-            sweeper.cancel()
+            for task in (sweeper, *self._opening):
+                task.cancel()
             for connection in self._all:
                 connection.shot = -1
                 connection.abort("")
@@ -205,9 +206,10 @@ class Attack:
         return await self._opener.open(self._answered)
 
     def _grow(self) -> None:
-        if len(self._all) + self._opening < self._connections:
-            self._opening += 1
-            self._task = asyncio.create_task(self._open_one())
+        if len(self._all) + len(self._opening) < self._connections:
+            task = asyncio.create_task(self._open_one())
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
 
     async def _open_one(self) -> None:
         try:
@@ -216,8 +218,6 @@ class Attack:
             if self._late and monotonic() < self._until:
                 self.tally.kinds[f"no connection: {error.strerror or error}"] += 1
             return
-        finally:
-            self._opening -= 1
         self._all.add(connection)
         if self._times is None:
             if monotonic() < self._until:
