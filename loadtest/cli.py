@@ -10,118 +10,84 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 
 from headrace.errors import ConfigError
-from headrace.traces import read_trace
-from loadtest import campaign, comparison, criteria, rates, text
+from loadtest import answers, campaign, comparison, criteria, jobs, mixture, options, text
 from loadtest.answers import Tolerance
 from loadtest.attack import Course
 from loadtest.findings import SCHEMA, Findings
 from loadtest.inputs import parse_shape
+from loadtest.jobs import What
 from loadtest.live import Live
-from loadtest.load import MOST_CONNECTIONS, Load, Rhythm
 from loadtest.page import page
-from loadtest.shots import Wish, shots_for
-from loadtest.target import RestTarget, Target, TargetError
-from loadtest.where import Where, parse
+from loadtest.raw import bodies
+from loadtest.shots import Wish
+from loadtest.target import TargetError
+from loadtest.where import parse, parse_header
 from loadtest.workers import Job
 
 USAGE, FAILED = 2, 1
 FIRST_RATE = "50"
 """Of the search for the highest."""
-RHYTHMS: tuple[Rhythm, ...] = ("poisson", "constant", "bursts")
-
-Url = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="URL | compare A.json B.json",
-        help="The server: http://host:8000 or grpc://host:8001. Or two files that --out has written.",
-    ),
-]
-Models = Annotated[
-    list[str] | None,
-    typer.Option("--model", "-m", metavar="NAME[/VERSION]", help="Models to ask; all, if none is named."),
-]
-Rate = Annotated[
-    str,
-    typer.Option(
-        "--rate",
-        metavar="RATES",
-        help="Requests/s, whatever is answered: 500, 100..1000 (a ramp), 100:10s,1000:5s,100 (steps), @FILE (times).",
-    ),
-]
-RhythmOf = Annotated[str, typer.Option("--rhythm", help=f"Of --rate: {', '.join(RHYTHMS)}.")]
-Concurrency = Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Connections of a closed loop.")]
-Sweep = Annotated[str, typer.Option("--sweep", metavar="1,2,4,8", help="A run for each so many connections.")]
-FindMax = Annotated[
-    str, typer.Option("--find-max", metavar="CRITERIA", help="The highest rate that holds, as p99<50ms,errors==0.")
-]
-Seconds = Annotated[float, typer.Option("--duration", "-d", min=0.1, metavar="SECONDS", help="Of each run.")]
-WarmUp = Annotated[float, typer.Option("--warm-up", min=0, metavar="SECONDS", help="Before each run, not counted.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="For one request.")]
-ShapeOf = Annotated[list[str] | None, typer.Option("--shape", metavar="INPUT=8..64", help="Lengths of free axes.")]
-Rows = Annotated[int, typer.Option("--rows", min=1, help="Length of a free first axis.")]
-Distinct = Annotated[int, typer.Option("--distinct", min=1, help="Different inputs per model.")]
-Json = Annotated[bool, typer.Option("--json-tensors", help="Tensors as JSON, not binary.")]
-CheckIt = Annotated[bool, typer.Option("--check", help="Answers to the same input must be the same.")]
-Assert = Annotated[
-    list[str] | None, typer.Option("--assert", metavar="CRITERIA", help="Exit with 1 if it does not hold: p99<20ms.")
-]
-Versus = Annotated[
-    str,
-    typer.Option("--versus", metavar="URL", help="A second server, asked in turns: which is faster?"),
-]
-Rounds = Annotated[int, typer.Option("--rounds", min=4, help="Runs of each with --versus.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that send.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of inputs and times.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the findings as JSON.")]
-Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts.")]
 
 
 def loadtest(
-    what: Url,
-    model: Models = None,
-    rate: Rate = "",
-    rhythm: RhythmOf = "poisson",
-    concurrency: Concurrency = 8,
-    sweep: Sweep = "",
-    find_max: FindMax = "",
-    duration: Seconds = 10.0,
-    warm_up: WarmUp = 1.0,
-    timeout: Timeout = 10.0,
-    shape: ShapeOf = None,
-    rows: Rows = 1,
-    distinct: Distinct = 16,
-    json_tensors: Json = False,
-    check: CheckIt = False,
-    versus: Versus = "",
-    rounds: Rounds = 6,
-    assert_: Assert = None,
-    workers: Workers = 1,
-    seed: Seed = 1,
-    out: Out = None,
-    html: Html = None,
+    urls: options.Url,
+    model: options.Models = None,
+    rate: options.Rate = "",
+    rhythm: options.RhythmOf = "poisson",
+    concurrency: options.Concurrency = 8,
+    sweep: options.Sweep = "",
+    find_max: options.FindMax = "",
+    duration: options.Seconds = 10.0,
+    warm_up: options.WarmUp = 1.0,
+    timeout: options.Timeout = 10.0,
+    shape: options.ShapeOf = None,
+    rows: options.Rows = 1,
+    distinct: options.Distinct = None,
+    input_: options.Inputs = None,
+    json_tensors: options.Json = False,
+    protocol: options.Protocol = "v2",
+    body: options.Bodies = None,
+    header: options.HeaderOf = None,
+    gzip: options.Gzip = False,
+    stream: options.Stream = False,
+    check: options.CheckIt = None,
+    rtol: options.Relative = answers.RELATIVE,
+    atol: options.Absolute = answers.ABSOLUTE,
+    versus: options.Versus = "",
+    rounds: options.Rounds = 6,
+    assert_: options.Assert = None,
+    workers: options.Workers = 1,
+    seed: options.Seed = 1,
+    out: options.Out = None,
+    html: options.Html = None,
 ) -> None:
-    """Send requests to a V2 server, and report what became of them."""
-    if what[0] == "compare":
-        _compare_files(what[1:])
+    """Send requests to a server, and report what became of them."""
+    if urls[0] == "compare":
+        _compare_files(urls[1:])
         return
-    if len(what) > 1:
-        _fail(f"expected one URL, found {len(what)}: --versus compares two servers")
-    (url,) = what
+    if len(urls) > 1:
+        _fail(f"expected one URL, found {len(urls)}: --versus compares two servers")
+    (url,) = urls
     try:
         wanted = [criterion for each in assert_ or () for criterion in criteria.parse(each)]
         limits = criteria.parse(find_max) if find_max else []
-        counts = [_count(each) for each in sweep.split(",")] if sweep else []
-        tolerance = Tolerance() if check else None
-        wish = Wish(dict(map(parse_shape, shape or ())), rows, distinct, seed, tolerance)
-        load = _load(rate or (FIRST_RATE if limits else ""), rhythm, concurrency, seed, duration)
+        counts = jobs.counts(sweep) if sweep else []
+        weights = mixture.parse(model or ())
+        files, expected = jobs.files("--input", input_ or (), weights), jobs.files("--check", check or (), weights)
+        tolerance = Tolerance(atol, rtol) if check else None
+        wish = Wish(dict(map(parse_shape, shape or ())), rows, distinct, seed, tolerance, files, expected)
+        load = jobs.load(rate or (FIRST_RATE if limits else ""), rhythm, concurrency, seed, duration)
         course = Course(warm_up, duration, timeout)
-        jobs = [_job(each, model or (), wish, course, load, binary=not json_tensors) for each in (url, versus) if each]
-        found = _versus(jobs[0], jobs[1], workers, rounds) if versus else _run(jobs[0], workers, counts, limits)
+        headers = tuple(map(parse_header, header or ()))
+        places = [replace(parse(each), headers=headers, gzip=gzip, stream=stream) for each in (url, versus) if each]
+        what = What(weights, wish, bodies(body or ()), protocol, binary=not json_tensors)
+        asked = [Job(each, jobs.shots(each, what), course, load) for each in places]
+        found = _versus(asked[0], asked[1], workers, rounds) if versus else _run(asked[0], workers, counts, limits)
     except (TargetError, ConfigError, ValueError) as error:
         _fail(str(error))
     except campaign.Unsound as error:
@@ -133,12 +99,6 @@ def loadtest(
     if html is not None:
         html.write_text(page(url, found))
     raise typer.Exit(_verdict(found, wanted, searched=bool(limits)))
-
-
-def _job(url: str, names: Sequence[str], wish: Wish, course: Course, load: Load, *, binary: bool) -> Job:
-    where = parse(url)
-    with _target(where, binary=binary) as target:
-        return Job(where, shots_for(target, names, wish), course, load)
 
 
 def _compare_files(names: Sequence[str]) -> None:
@@ -197,35 +157,6 @@ def _verdict(found: Sequence[Findings], wanted: Sequence[criteria.Criterion], *,
     if wanted or searched:  # whoever says what counts has said that the rest does not
         return 0 if all(held) else FAILED
     return FAILED if any(each["requests"]["ok"] < each["requests"]["sent"] for each in found) else 0
-
-
-def _load(rate: str, rhythm: str, connections: int, seed: int, seconds: float) -> Load:
-    known = next((each for each in RHYTHMS if each == rhythm), None)
-    if known is None:
-        raise ValueError(f"--rhythm {rhythm}: expected {', '.join(RHYTHMS)}")
-    if not rate:
-        return Load(connections)
-    most = max(connections, MOST_CONNECTIONS)
-    if rate.startswith("@"):
-        trace = tuple(read_trace(Path(rate[1:]), "--rate"))
-        return Load(most, (len(trace) - 1) / (trace[-1] - trace[0]), trace=trace)
-    spells = rates.parse(rate, seconds)
-    mean = rates.mean(spells, seconds)
-    return Load(most, mean, known, seed, () if rates.is_steady(spells) else spells)
-
-
-def _count(text: str) -> int:
-    if not text.strip().isdigit() or not int(text):
-        raise ValueError(f"--sweep: expected numbers of connections such as 1,2,4, found {text!r}")
-    return int(text)
-
-
-def _target(where: Where, *, binary: bool) -> Target:
-    if where.scheme == "grpc":
-        from loadtest.rpc import RpcTarget  # noqa: PLC0415 - a second of imports, which REST does without
-
-        return RpcTarget(where.url)
-    return RestTarget(where.url, binary=binary)
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -7,30 +7,48 @@ microseconds, parsing by httptools (llhttp) included.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
+import zlib
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol, TypeAlias, cast
 
 import httptools
 
 from loadtest import tensors
 
-HEADER_LENGTH = tensors.HEADER_LENGTH.encode()
-
-Decode: TypeAlias = Callable[[bytes], tensors.Tensors]
+HEADER_LENGTH, ENCODING = tensors.HEADER_LENGTH.encode(), b"content-encoding"
 
 
 class Answer:
-    """What came back; `error` if nothing whole did. `decode` reads the tensors in the body."""
+    """What came back; `error` if nothing whole did. `header_length`: where V2's binary tensors begin, if there are."""
 
-    __slots__ = ("body", "decode", "error", "status")
+    __slots__ = ("body", "encoding", "error", "header_length", "status")
 
-    def __init__(self, status: int = 0, body: bytes = b"", error: str = "", decode: Decode = tensors.decode) -> None:
+    def __init__(
+        self,
+        status: int = 0,
+        body: bytes = b"",
+        error: str = "",
+        header_length: int | None = None,
+        encoding: bytes = b"",
+    ) -> None:
         self.status = status
         self.body = body
         self.error = error
-        self.decode = decode
+        self.header_length = header_length
+        self.encoding = encoding
+
+    @property
+    def content(self) -> bytes:
+        """The body, unpacked if it came packed. Raises ValueError for what cannot be."""
+        if self.encoding in (b"", b"identity"):
+            return self.body
+        if self.encoding == b"gzip":
+            return gzip.decompress(self.body)
+        if self.encoding == b"deflate":
+            return zlib.decompress(self.body)
+        raise ValueError(f"unknown content-encoding {self.encoding.decode(errors='replace')!r}")
 
 
 class Sender(Protocol):
@@ -64,6 +82,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._chunks: list[bytes] = []
         self._header_length: int | None = None
+        self._encoding = b""
 
     def send(self, request: bytes) -> None:
         """See `Sender`."""
@@ -98,8 +117,11 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools."""
-        if name.lower() == HEADER_LENGTH:
+        name = name.lower()
+        if name == HEADER_LENGTH:
             self._header_length = int(value)
+        elif name == ENCODING:
+            self._encoding = value.strip().lower()
 
     def on_body(self, data: bytes) -> None:
         """See httptools."""
@@ -107,14 +129,13 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """See httptools."""
-        chunks, header_length = self._chunks, self._header_length
-        self._chunks, self._header_length = [], None
+        chunks, header_length, encoding = self._chunks, self._header_length, self._encoding
+        self._chunks, self._header_length, self._encoding = [], None, b""
         if not self._parser.should_keep_alive():
             self.open = False
             self._transport.close()
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        decode = tensors.decode if header_length is None else partial(tensors.decode, header_length=header_length)
-        self._end(Answer(self._parser.get_status_code(), body, decode=decode))
+        self._end(Answer(self._parser.get_status_code(), body, "", header_length, encoding))
 
     def _end(self, answer: Answer) -> None:
         if self.shot >= 0:

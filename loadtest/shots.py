@@ -1,43 +1,100 @@
-"""The requests for the models of a V2 server: from metadata to bytes."""
+"""What is sent: requests for the models of a server, from metadata or files to bytes, or bodies as they are given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain, zip_longest
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import TypeAlias
 
-from loadtest import inputs
+from loadtest import inputs, mixture
 from loadtest.answers import Check, Tolerance
+from loadtest.client import Client
+from loadtest.examples import examples
+from loadtest.local import runner
+from loadtest.raw import read
 from loadtest.shot import Shot, Shots
 from loadtest.target import Model, Target, TargetError
+from loadtest.tensors import Headers, Tensors
+
+FIRST = "first"
+"""Expected is the first answer to the same input."""
+DISTINCT = 16
+Files: TypeAlias = Mapping[str, Path]
+"""Of models by their names as they were asked for; "": of all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How requests are made: lengths of free axes by input, rows, different inputs per model."""
+    """How requests are made: from `files`, or made up with so many rows and these lengths of free axes."""
 
-    shapes: inputs.Shapes
+    shapes: inputs.Shapes = field(default_factory=dict)
     rows: int = 1
-    distinct: int = 16
+    distinct: int | None = None
+    """At most; None: all that are in a file, or `DISTINCT`."""
     seed: int = 1
     tolerance: Tolerance | None = None
-    """Of answers to the same input; None: they are not looked at."""
+    """Of answers that are checked; None: they are not looked at."""
+    files: Files = field(default_factory=dict)
+    expected: Files = field(default_factory=dict)
+    """Outputs, or model files that make them; without one the first answer is right."""
 
 
-def shots_for(target: Target, names: Sequence[str], wish: Wish) -> Shots:
-    """Requests for these models, or for all that are ready, in turns. Raises TargetError, ValueError."""
-    models = [target.model(name) for name in names or target.models()]
-    if not models:
+def shots_for(target: Target, weights: Mapping[str, float], wish: Wish) -> Shots:
+    """Requests for these models by their weights, or for all that are ready. Raises TargetError, ValueError."""
+    weights = weights or dict.fromkeys(target.models(), 1.0)
+    if not weights:
         raise TargetError(f"{target.url} has no model that is ready")
-    known = {tensor.name for model in models for tensor in model.inputs}
+    models = {name: target.model(name) for name in weights}
+    known = {tensor.name for model in models.values() for tensor in model.inputs}
     for name in wish.shapes.keys() - known:
         raise ValueError(f"--shape: no model has an input {name!r}; there are {', '.join(sorted(known))}")
-    turns = zip_longest(*(_shots(target, model, wish) for model in models))
-    return [shot for shot in chain.from_iterable(turns) if shot is not None]
+    parts = {name: _shots(target, name, model, wish) for name, model in models.items()}
+    return mixture.mixed([(parts[name], weight) for name, weight in weights.items()])
 
 
-def _shots(target: Target, model: Model, wish: Wish) -> Shots:
-    made = inputs.made(model, wish.shapes, wish.rows, wish.distinct, wish.seed)
-    requests = [target.request(model, tensors) for tensors in made]
-    tolerance = wish.tolerance
-    return [Shot(model.name, request, Check(tolerance) if tolerance else None) for request in requests]
+def _shots(target: Target, name: str, model: Model, wish: Wish) -> Shots:
+    tensors, expected = _examples(name, model, wish)
+    order = list(range(len(tensors)))
+    if name in wish.files or "" in wish.files:
+        Random(wish.seed).shuffle(order)
+    decode, tolerance = target.decode(model), wish.tolerance
+    return [
+        Shot(
+            model.full_name,
+            target.request(model, tensors[number]),
+            Check(decode, tolerance, expected[number] if expected else None) if tolerance else None,
+        )
+        for number in order[: wish.distinct]
+    ]
+
+
+def _examples(name: str, model: Model, wish: Wish) -> tuple[list[Tensors], list[Tensors]]:
+    """The tensors of all requests, and of their answers if they are known."""
+    file, expected = _of(wish.files, name), _of(wish.expected, name)
+    if file is not None:
+        tensors = examples(file, model.inputs, wish.rows)
+    else:
+        tensors = list(inputs.made(model, wish.shapes, wish.rows, wish.distinct or DISTINCT, wish.seed))
+    if expected is None:
+        return tensors, []
+    if expected.suffix == ".onnx":
+        return tensors, list(map(runner(expected), tensors))
+    if file is None:
+        raise ValueError(f"--check {expected}: what is expected of which inputs? Give them with --input")
+    answers = examples(expected, model.outputs, wish.rows)
+    if len(answers) != len(tensors):
+        raise ValueError(f"--check {expected} has {len(answers)} answers, --input {file} makes {len(tensors)} requests")
+    return tensors, answers
+
+
+def _of(files: Files, name: str) -> Path | None:
+    return files.get(name, files.get(""))
+
+
+def raw_shots(client: Client, bodies: Sequence[tuple[Headers, bytes]], tolerance: Tolerance | None) -> Shots:
+    """Requests for what the URL names: a POST of each body, or a GET."""
+    path = client.where.path or "/"
+    requests = [client.request("POST", path, *body) for body in bodies] or [client.request("GET", path, {})]
+    return [Shot(path, request, Check(read, tolerance) if tolerance else None) for request in requests]

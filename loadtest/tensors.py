@@ -6,7 +6,7 @@ tensors in the order of the JSON; `Inference-Header-Content-Length` tells where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,19 +44,25 @@ def encode(tensors: Tensors, *, binary: bool) -> tuple[Headers, bytes]:
 
 def decode(body: bytes, header_length: int | None = None) -> dict[str, npt.NDArray[Any]]:
     """The outputs in an answer. Raises ValueError for what is none."""
-    document = orjson.loads(body if header_length is None else body[:header_length])
-    outputs: dict[str, npt.NDArray[Any]] = {}
-    at = header_length or 0
-    for item in document["outputs"]:
+    if header_length is None:
+        return read(orjson.loads(body)["outputs"])
+    return read(orjson.loads(body[:header_length])["outputs"], body[header_length:])
+
+
+def read(items: Sequence[Any], tail: bytes = b"") -> dict[str, npt.NDArray[Any]]:
+    """The tensors of V2's `inputs` or `outputs`; binary ones are in `tail`, one after the other."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    at = 0
+    for item in items:
         datatype = BY_NAME[item["datatype"]]
-        size = item.get("parameters", {}).get("binary_data_size")
+        size = (item.get("parameters") or {}).get("binary_data_size")  # KServe sends null
         if size is None:
             flat = np.asarray(item["data"], datatype.numpy)
         else:
-            flat = from_raw(datatype, body[at : at + size])
+            flat = from_raw(datatype, tail[at : at + size])
             at += size
-        outputs[item["name"]] = flat.reshape(item["shape"])
-    return outputs
+        found[item["name"]] = flat.reshape(item["shape"])
+    return found
 
 
 def to_raw(array: npt.NDArray[Any]) -> bytes:

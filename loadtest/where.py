@@ -16,23 +16,35 @@ PORTS: dict[Scheme, int] = {"http": 80, "https": 443, "grpc": 8001}
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Can be told another process."""
+    """Can be told another process. `headers` go with every request, over gRPC as metadata, with names in lower case."""
 
     scheme: Scheme
     host: str
     port: int
+    path: str = ""
+    """With its query, if the URL names something on the server; else empty."""
+    headers: tuple[tuple[str, str], ...] = ()
+    gzip: bool = False
+    """Requests are packed, and answers may be."""
+    stream: bool = False
+    """Over gRPC: each connection is one stream of requests."""
+
+    @property
+    def netloc(self) -> str:
+        """Host and port."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """In full."""
-        return f"{self.scheme}://{self.host}:{self.port}"
+        """Without the path."""
+        return f"{self.scheme}://{self.netloc}"
 
     def opener(self) -> Opener:
         """What requests are sent with."""
         if self.scheme == "grpc":
             from loadtest.rpc import Slots  # noqa: PLC0415 - a second of imports, which REST does without
 
-            return Slots(f"{self.host}:{self.port}")
+            return Slots(self.netloc, self.headers, gzip=self.gzip, stream=self.stream)
         return Connections(self.host, self.port, tls=self.scheme == "https")
 
 
@@ -48,4 +60,15 @@ def parse(url: str) -> Where:
     scheme = next((known for known in PORTS if known == parts.scheme), None)
     if scheme is None:
         raise ValueError(f"{url!r}: expected {', '.join(PORTS)}, found {parts.scheme!r}")
-    return Where(scheme, host, port or PORTS[scheme])
+    path = parts._replace(scheme="", netloc="", fragment="").geturl()
+    if path.strip("/") and scheme == "grpc":
+        raise ValueError(f"{url!r}: a gRPC server has no paths")
+    return Where(scheme, host, port or PORTS[scheme], path if path.strip("/") else "")
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """`NAME: VALUE`. Raises ValueError with a sentence."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip() or any(char in text for char in "\r\n"):
+        raise ValueError(f"--header {text!r}: expected NAME: VALUE")
+    return name.strip().lower(), value.strip()

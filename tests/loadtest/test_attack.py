@@ -8,18 +8,20 @@ from misbehaving import misbehaving
 
 from loadtest.answers import Check, Tolerance
 from loadtest.attack import Attack, Course
+from loadtest.client import Client
 from loadtest.findings import findings
 from loadtest.histogram import quantile_ms
 from loadtest.load import Load
+from loadtest.rest import read
 from loadtest.shot import Shot
-from loadtest.target import http_post
+from loadtest.where import parse
 
-REQUEST = http_post("/x", "localhost", {}, b"{}")
+REQUEST = Client(parse("localhost")).request("POST", "/x", {}, b"{}")
 
 
 def attack(course, times=None, *, connections=4, check=False, **faults):
     async def scenario():
-        shots = [Shot("m", REQUEST, Check(Tolerance()) if check else None)]
+        shots = [Shot("m", REQUEST, Check(read, Tolerance()) if check else None)]
         async with misbehaving(**faults) as (server, fault):
             return await Attack(server, shots, course, connections, times).run(), fault
 

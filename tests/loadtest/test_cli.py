@@ -9,12 +9,9 @@ import time
 
 import httpx
 import pytest
-import typer
 from asking import add
 from live import serving
-from typer.testing import CliRunner
-
-from loadtest.cli import loadtest as command
+from loadtest_command import QUICK, loadtest
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +27,9 @@ def url(server):
     return server.url
 
 
-APP = typer.Typer()
-APP.command()(command)
-
-
-def loadtest(*arguments):
-    done = CliRunner().invoke(APP, arguments)
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.stdout, done.stderr
-
-
-QUICK = ("-d", "0.5", "--warm-up", "0.1")
-
-
 def test_every_ready_model_is_asked_and_the_findings_are_written(url, tmp_path):
     out, html = tmp_path / "run.json", tmp_path / "run.html"
-    code, said, _ = loadtest(url, *QUICK, "--check", "--out", str(out), "--html", str(html))
+    code, said, _ = loadtest(url, *QUICK, "--check", "first", "--out", str(out), "--html", str(html))
     assert code == 0
     assert "8 connections, closed loop" in said
     (run,) = json.loads(out.read_text())["runs"]
@@ -57,7 +40,7 @@ def test_every_ready_model_is_asked_and_the_findings_are_written(url, tmp_path):
 @pytest.mark.parametrize("load", [("-c", "3"), ("--rate", "100")])
 def test_grpc_is_asked_as_http_is_and_its_answers_are_checked(server, load, tmp_path):
     out = tmp_path / "run.json"
-    code, *_ = loadtest(f"grpc://{server.grpc_url}", *QUICK, *load, "--check", "--out", str(out))
+    code, *_ = loadtest(f"grpc://{server.grpc_url}", *QUICK, *load, "--check", "first", "--out", str(out))
     assert code == 0
     (run,) = json.loads(out.read_text())["runs"]
     assert run["requests"]["sent"] == run["requests"]["ok"] > 0

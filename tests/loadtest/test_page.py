@@ -9,17 +9,18 @@ from misbehaving import misbehaving
 
 from loadtest.attack import Attack, Course
 from loadtest.chart import Axis, Series, line_chart
+from loadtest.client import Client
 from loadtest.findings import findings
 from loadtest.page import page
 from loadtest.shot import Shot
-from loadtest.target import http_post
+from loadtest.where import parse
 
 
 @pytest.fixture(scope="module")
 def runs():
     async def scenario(connections):
         async with misbehaving(refuse_every=100) as (server, _):
-            shots = [Shot("m", http_post("/x", "localhost", {}, b"{}"))]
+            shots = [Shot("m", Client(parse("localhost")).request("POST", "/x", {}, b"{}"))]
             return await Attack(server, shots, Course(0, 0.6, window_s=0.2), connections).run()
 
     return [findings(uvloop.run(scenario(count)), f"{count} <connections>", 0.1, bound=False) for count in (1, 2, 4)]

@@ -1,0 +1,95 @@
+"""From options to what is to be done: which load, which requests. Raises ValueError or TargetError with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.traces import read_trace
+from loadtest import rates
+from loadtest.client import Client
+from loadtest.load import MOST_CONNECTIONS, Load
+from loadtest.options import RHYTHMS
+from loadtest.predict import PredictTarget
+from loadtest.rest import RestTarget
+from loadtest.shot import Shots
+from loadtest.shots import FIRST, Wish, raw_shots, shots_for
+from loadtest.target import Target
+from loadtest.tensors import Headers
+from loadtest.where import Where
+
+PROTOCOLS = ("v2", "v1")
+
+
+@dataclass(frozen=True, slots=True)
+class What:
+    """What is asked: models by weights, or the same bodies of any server."""
+
+    weights: Mapping[str, float]
+    wish: Wish
+    bodies: Sequence[tuple[Headers, bytes]] = ()
+    protocol: str = "v2"
+    binary: bool = True
+
+
+def load(rate: str, rhythm: str, connections: int, seed: int, seconds: float) -> Load:
+    """`rate` empty: a closed loop."""
+    known = next((each for each in RHYTHMS if each == rhythm), None)
+    if known is None:
+        raise ValueError(f"--rhythm {rhythm}: expected {', '.join(RHYTHMS)}")
+    if not rate:
+        return Load(connections)
+    most = max(connections, MOST_CONNECTIONS)
+    if rate.startswith("@"):
+        trace = tuple(read_trace(Path(rate[1:]), "--rate"))
+        return Load(most, (len(trace) - 1) / (trace[-1] - trace[0]), trace=trace)
+    spells = rates.parse(rate, seconds)
+    return Load(most, rates.mean(spells, seconds), known, seed, () if rates.is_steady(spells) else spells)
+
+
+def counts(sweep: str) -> list[int]:
+    """`1,2,4`."""
+    numbers = [text.strip() for text in sweep.split(",")]
+    for text in numbers:
+        if not text.isdecimal() or not int(text):
+            raise ValueError(f"--sweep: expected numbers of connections such as 1,2,4, found {text!r}")
+    return list(map(int, numbers))
+
+
+def shots(where: Where, what: What) -> Shots:
+    """The requests for this server."""
+    if where.path or what.bodies:
+        if where.scheme == "grpc":
+            raise ValueError("--body: gRPC servers are asked for models, by --model and --input")
+        if what.weights or what.wish.files or what.wish.expected:
+            raise ValueError(f"{where.url}{where.path or ' with --body'} is asked as it is: there is no --model of it")
+        with closing(Client(where)) as client:
+            return raw_shots(client, what.bodies, what.wish.tolerance)
+    with _target(where, what) as target:
+        return shots_for(target, what.weights, what.wish)
+
+
+def files(option: str, texts: Sequence[str], names: Collection[str]) -> dict[str, Path]:
+    """`[MODEL=]FILE` each, by model; "" for all others. `first` is no file."""
+    found = {}
+    for text in texts:
+        name, equals, file = text.partition("=")
+        if not equals or name not in names:
+            name, file = "", text
+        if name in found:
+            raise ValueError(f"{option} {text}: expected one for each model")
+        if file != FIRST:
+            found[name] = Path(file)
+    return found
+
+
+def _target(where: Where, what: What) -> Target:
+    if what.protocol not in PROTOCOLS:
+        raise ValueError(f"--protocol {what.protocol}: expected {' or '.join(PROTOCOLS)}")
+    if where.scheme == "grpc":
+        from loadtest.rpc import RpcTarget  # noqa: PLC0415 - a second of imports, which REST does without
+
+        return RpcTarget(where)
+    return RestTarget(where, binary=what.binary) if what.protocol == "v2" else PredictTarget(where)
