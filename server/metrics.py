@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from headrace import __version__, cell
 from headrace.counters import BUCKETS_S, COMPUTE_AT, LEFT_AT, QUEUE_AT, REASON_AT, REQUEST_AT, ModelCounters
@@ -52,11 +52,11 @@ class PoolMetrics:
 
     def text(self) -> bytes:
         """The exposition in Prometheus' text format."""
-        totals = self._statistics.totals()
+        totals, answered = self._statistics.totals_and_shares()
         refusals = totals.pop(REFUSALS, None)
-        return "".join((*_model_text(totals), *self._pool_text(refusals))).encode()
+        return "".join((*_model_text(totals), *self._pool_text(refusals, answered))).encode()
 
-    def _pool_text(self, refusals: ModelCounters | None) -> Iterator[str]:
+    def _pool_text(self, refusals: ModelCounters | None, answered: Mapping[int, int]) -> Iterator[str]:
         refused = refusals.failures().items() if refusals else ()
         yield simple(
             "headrace_requests_refused_total",
@@ -73,6 +73,8 @@ class PoolMetrics:
         yield simple("headrace_replicas", "gauge", "Server processes by state.", shown)
         connections = [(labels(replica=str(replica.index)), replica.connections) for replica in replicas]
         yield simple("headrace_http_connections", "gauge", "Open HTTP connections.", connections)
+        shares = [(labels(replica=str(replica.index)), answered.get(replica.index, 0)) for replica in replicas]
+        yield simple("headrace_replica_requests_total", "counter", "Requests answered with success.", shares)
         restarts = [(labels(replica=str(replica.index)), max(0, replica.generation - 1)) for replica in replicas]
         yield simple("headrace_replica_restarts_total", "counter", "Replicas started again.", restarts)
         build = [(labels(version=__version__), 1)]

@@ -7,9 +7,10 @@ at zero again). There is one record per model version and batch limit, also afte
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
-from headrace.cell import GAUGES, IN_FLIGHT, LAST_INFERENCE_MS
+from headrace.cell import GAUGES, IN_FLIGHT, LAST_INFERENCE_MS, SUCCESSES
 from headrace.counters import ModelCounters
 from headrace.models import ModelId
 from server.sheets import Sheet, records
@@ -38,15 +39,22 @@ class Statistics:
 
     def totals(self) -> dict[ModelId, ModelCounters]:
         """The sums over all replicas, past ones included, by model version; `REFUSALS` among them."""
+        return self.totals_and_shares()[0]
+
+    def totals_and_shares(self) -> tuple[dict[ModelId, ModelCounters], Counter[int]]:
+        """`totals`, and by replica how many of the requests it has answered with success."""
         sums: dict[ModelId, ModelCounters] = {}
+        answered: Counter[int] = Counter()
         for path in self._directory.glob("*~*"):
             data = path.read_bytes()
+            replica = int(path.name.partition("~")[0])
             for model, max_batch_rows, cells in records(memoryview(data).cast("q")):
                 total = sums.get(model)
                 if total is None or total.max_batch_rows < max_batch_rows:
                     total = sums[model] = _widened(total, max_batch_rows)
                 total.include(cells)
-        return dict(sorted(sums.items()))
+                answered[replica] += cells[SUCCESSES]
+        return dict(sorted(sums.items())), answered
 
     def _take_over(self) -> None:
         """Go on from what an earlier replica in this place has left."""

@@ -118,6 +118,17 @@ def test_pool_shows_its_replicas(pool, scrape):
     assert samples[series("headrace_build_info", version=__version__)] == 1
 
 
+def test_what_each_replica_has_answered_is_counted(pool, scrape):
+    _, board = pool[0], pool[1]
+    for replica in (0, 1):
+        board.seat(replica, 100 + replica)
+    for version in (1, 2):
+        pool[0].open(ModelId("digits", version), 1).succeeded(1)
+    samples = scrape()
+    assert samples[series("headrace_replica_requests_total", replica="0")] == 2
+    assert samples[series("headrace_replica_requests_total", replica="1")] == 0
+
+
 def test_model_name_with_quotes_and_line_breaks_is_still_one_series(pool, scrape):
     pool[0].open(ModelId('a"b\\c\nd', 1), 1).succeeded(1)
     assert scrape()[series("headrace_requests_total", model='a"b\\c\nd', version="1")] == 1
