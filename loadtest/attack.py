@@ -52,12 +52,14 @@ class Course:
     seconds: float = 10.0
     timeout_s: float = 10.0
     window_s: float = 1.0
+    precision: float = 0.0
+    """Ends earlier, once its numbers are known so well (`settled`); 0: never."""
 
 
 class Attack:
     """One run over so many connections, at most. `times` None: each sends again as soon as it has its answer.
 
-    `told` hears of each window when it is over.
+    `told`, once it is set, hears of each window when it is over.
     """
 
     def __init__(
@@ -67,7 +69,6 @@ class Attack:
         course: Course,
         connections: int,
         times: Times | None = None,
-        told: Told | None = None,
     ) -> None:
         self._opener = opener
         self._connections = connections
@@ -83,7 +84,7 @@ class Attack:
         self._from = self._until = 0.0
         self._rung: asyncio.Future[None] | None = None
         self._stopped = asyncio.Event()
-        self._told = told
+        self.told: Told | None = None
         self.tally = Tally(0.0, course.window_s)
 
     async def run(self, start: float = 0.0) -> Tally:
@@ -94,7 +95,7 @@ class Attack:
         await asyncio.sleep(max(0.0, start - monotonic()))
         self._from = max(start, monotonic()) + course.warm_up_s
         self._until = self._from + course.seconds
-        self.tally = Tally(self._from, course.window_s, self._told)
+        self.tally = Tally(self._from, course.window_s, self.told)
         sweeper = asyncio.create_task(self._sweep())
         try:
             if self._times is None:
@@ -184,21 +185,20 @@ class Attack:
             self._free.append(connection)
 
     def _count(self, number: int, answer: Answer, now: float, latency_s: float) -> None:
-        tally = self.tally
+        tally, shot = self.tally, self._shots[number]
         tally.bytes_in += len(answer.body)
         if answer.error == TIMED_OUT:
-            tally.ran_out(now)
+            tally.ran_out(now, shot.model)
         elif answer.error:
-            tally.has_failed(now, answer.error)
+            tally.has_failed(now, shot.model, answer.error)
         elif not 200 <= answer.status < 300:
-            tally.has_failed(now, f"status {answer.status}")
+            tally.has_failed(now, shot.model, f"status {answer.status}")
         else:
-            check = self._shots[number].check
-            wrong = check.wrong(answer) if check is not None else ""
+            wrong = shot.check.wrong(answer) if shot.check is not None else ""
             if wrong:
-                tally.was_wrong(now, wrong)
+                tally.was_wrong(now, shot.model, wrong)
             else:
-                tally.was_right(now, latency_s)
+                tally.was_right(now, shot.model, latency_s)
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Attack:
                 intended = self._late.popleft()
                 if intended >= self._from:
                     self.tally.was_sent(0, 0.0)
-                    self.tally.ran_out(now)
+                    self.tally.ran_out(now, "")
             if self._times is None or self._late:
                 self._grow()
 

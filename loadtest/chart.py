@@ -1,4 +1,4 @@
-"""Line charts as SVG, drawn here: a report must open without a network and without a script.
+"""Line and bar charts as SVG, drawn here: a report must open without a network and without a script.
 
 Receives series of points, hands a string back. Axes are linear, or logarithmic where told; ticks are round numbers.
 """
@@ -6,7 +6,7 @@ Receives series of points, hands a string back. Axes are linear, or logarithmic 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 28, 44
 COLOURS = ("#0b6e99", "#d1495b", "#66a182", "#8d6a9f", "#edae49")
 TICKS = 5
+MOST_NAMES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,29 @@ def line_chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marked: S
         parts.append(f'<circle cx="{to_x(px):.1f}" cy="{to_y(py):.1f}" r="7" class="mark"/>')
         side, step = ("end", -10) if to_x(px) > WIDTH / 2 else ("start", 10)
         parts.append(f'<text x="{to_x(px) + step:.1f}" y="{to_y(py) - 8:.1f}" class="{side}">{escape(word)}</text>')
+    return "\n".join((*parts, "</svg>"))
+
+
+def bar_chart(title: str, shares: Mapping[str, float]) -> str:
+    """An `<svg>` with a bar for each name, in their order; the shares are of 1."""
+    if not shares:
+        return ""
+    most, width = max(shares.values()), (WIDTH - LEFT - RIGHT) / len(shares)
+    floor, every = HEIGHT - BOTTOM, math.ceil(len(shares) / MOST_NAMES)
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
+        f'<text x="{LEFT}" y="16" class="title">{escape(title)}</text>',
+    ]
+    for number, (name, share) in enumerate(shares.items()):
+        x, height = LEFT + number * width, share / most * (floor - TOP - 16)
+        parts.append(
+            f'<rect x="{x + 0.1 * width:.1f}" y="{floor - height:.1f}" width="{0.8 * width:.1f}" height="{height:.1f}"'
+            f' fill="{COLOURS[0]}"><title>{escape(name)}: {share:.1%}</title></rect>'
+        )
+        if number % every == 0:
+            middle = x + width / 2
+            parts.append(f'<text x="{middle:.1f}" y="{floor + 18}" class="middle">{escape(name)}</text>')
+            parts.append(f'<text x="{middle:.1f}" y="{floor - height - 4:.1f}" class="middle">{share:.0%}</text>')
     return "\n".join((*parts, "</svg>"))
 
 

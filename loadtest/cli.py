@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +24,7 @@ from loadtest.findings import SCHEMA, Findings
 from loadtest.inputs import parse_shape
 from loadtest.jobs import What
 from loadtest.live import Live
+from loadtest.load import Load
 from loadtest.page import page
 from loadtest.raw import bodies
 from loadtest.shots import Wish
@@ -44,6 +47,8 @@ def loadtest(
     find_max: options.FindMax = "",
     duration: options.Seconds = 10.0,
     warm_up: options.WarmUp = 1.0,
+    stable: options.Stable = "",
+    window: options.Window = 1.0,
     timeout: options.Timeout = 10.0,
     shape: options.ShapeOf = None,
     rows: options.Rows = 1,
@@ -60,6 +65,7 @@ def loadtest(
     atol: options.Absolute = answers.ABSOLUTE,
     versus: options.Versus = "",
     rounds: options.Rounds = 6,
+    metrics: options.Metrics = "",
     assert_: options.Assert = None,
     workers: options.Workers = 1,
     seed: options.Seed = 1,
@@ -82,12 +88,17 @@ def loadtest(
         tolerance = Tolerance(atol, rtol) if check else None
         wish = Wish(dict(map(parse_shape, shape or ())), rows, distinct, seed, tolerance, files, expected)
         load = jobs.load(rate or (FIRST_RATE if limits else ""), rhythm, concurrency, seed, duration)
-        course = Course(warm_up, duration, timeout)
+        course = Course(warm_up, duration, timeout, window, jobs.precision(stable) if stable else 0.0)
         headers = tuple(map(parse_header, header or ()))
         places = [replace(parse(each), headers=headers, gzip=gzip, stream=stream) for each in (url, versus) if each]
         what = What(weights, wish, bodies(body or ()), protocol, binary=not json_tensors)
-        asked = [Job(each, jobs.shots(each, what), course, load) for each in places]
-        found = _versus(asked[0], asked[1], workers, rounds) if versus else _run(asked[0], workers, counts, limits)
+        with ExitStack() as stack:
+            pairs = [(each, *jobs.ready(each, what, metrics, stack)) for each in places]
+            runs = [
+                partial(campaign.one, Job(where, shots, course), workers, observer=observer)
+                for where, shots, observer in pairs
+            ]
+            found = _versus(runs[0], runs[1], load, rounds) if versus else _run(runs[0], load, duration, counts, limits)
     except (TargetError, ConfigError, ValueError) as error:
         _fail(str(error))
     except campaign.Unsound as error:
@@ -116,8 +127,8 @@ def _compare_files(names: Sequence[str]) -> None:
         _fail(f"compare: {error}" if isinstance(error, ValueError) else "compare: this was not written by --out")
 
 
-def _versus(first: Job, second: Job, workers: int, rounds: int) -> list[Findings]:
-    found = campaign.versus(first, second, workers, rounds)
+def _versus(first: campaign.Once, second: campaign.Once, load: Load, rounds: int) -> list[Findings]:
+    found = campaign.versus(first, second, load, rounds)
     _tell(comparison.compare(*found))
     return [*found[0], *found[1]]
 
@@ -128,23 +139,25 @@ def _tell(ratios: Sequence[comparison.Ratio]) -> None:
         typer.echo(str(ratio))
 
 
-def _run(job: Job, workers: int, counts: Sequence[int], limits: Sequence[criteria.Criterion]) -> list[Findings]:
+def _run(
+    once: partial[Findings], load: Load, seconds: float, counts: Sequence[int], limits: Sequence[criteria.Criterion]
+) -> list[Findings]:
     def told(found: Findings) -> None:
         typer.echo(text.row(found))
 
     if limits:
         typer.echo(text.HEAD)
-        best, found = campaign.find_max(job, workers, limits, told)
+        best, found = campaign.find_max(once, load, limits, told)
         names = ", ".join(each.text for each in limits)
         typer.echo(f"\nthe highest rate with {names}: " + (f"{best:,.0f} requests/s" if best else "none"))
         return found
     if counts:
         typer.echo(text.HEAD)
-        found = campaign.sweep(job, workers, [replace(job.load, connections=count) for count in counts], told)
+        found = campaign.sweep(once, [replace(load, connections=count) for count in counts], told)
         typer.echo(f"\nthe knee: {campaign.knee(found)['load']}")
         return found
-    with Live(str(job.load), job.course.seconds, min(workers, job.load.connections)) as live:
-        found = [campaign.one(job, workers, live.told)]
+    with Live(str(load), seconds) as live:
+        found = [once(load, watch=live.told)]
     typer.echo(text.report(found[0]))
     return found
 

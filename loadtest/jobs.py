@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from headrace.traces import read_trace
 from loadtest import rates
 from loadtest.client import Client
 from loadtest.load import MOST_CONNECTIONS, Load
+from loadtest.observed import Observer
 from loadtest.options import RHYTHMS
 from loadtest.predict import PredictTarget
 from loadtest.rest import RestTarget
 from loadtest.shot import Shots
-from loadtest.shots import FIRST, Wish, raw_shots, shots_for
+from loadtest.shots import FIRST, Wish, models_for, raw_shots, shots_for
 from loadtest.target import Target
 from loadtest.tensors import Headers
 from loadtest.where import Where
@@ -58,17 +59,32 @@ def counts(sweep: str) -> list[int]:
     return list(map(int, numbers))
 
 
-def shots(where: Where, what: What) -> Shots:
-    """The requests for this server."""
+def precision(text: str) -> float:
+    """`5%`."""
+    number = text.removesuffix("%")
+    try:
+        share = float(number) / 100
+    except ValueError:
+        share = 0.0
+    if number == text or not 0 < share < 1:
+        raise ValueError(f"--stable {text}: expected a share such as 5%")
+    return share
+
+
+def ready(where: Where, what: What, metrics_url: str, stack: ExitStack) -> tuple[Shots, Observer]:
+    """The requests for this server, and who asks it how it was; `stack` closes what that needs."""
+    metrics_url = metrics_url or (f"{where.url}/metrics" if where.scheme != "grpc" else "")
     if where.path or what.bodies:
         if where.scheme == "grpc":
             raise ValueError("--body: gRPC servers are asked for models, by --model and --input")
         if what.weights or what.wish.files or what.wish.expected:
             raise ValueError(f"{where.url}{where.path or ' with --body'} is asked as it is: there is no --model of it")
         with closing(Client(where)) as client:
-            return raw_shots(client, what.bodies, what.wish.tolerance)
-    with _target(where, what) as target:
-        return shots_for(target, what.weights, what.wish)
+            return raw_shots(client, what.bodies, what.wish.tolerance), Observer(None, (), metrics_url)
+    target = stack.enter_context(_target(where, what))
+    models = models_for(target, what.weights)
+    shots = shots_for(target, models, what.weights, what.wish)
+    return shots, Observer(target, list(models.values()), metrics_url)
 
 
 def files(option: str, texts: Sequence[str], names: Collection[str]) -> dict[str, Path]:

@@ -1,7 +1,4 @@
-"""What is seen while a load runs: a line that is written anew for each window. Nothing where nobody looks.
-
-Windows of several processes that belong together are added up.
-"""
+"""What is seen while a load runs: a line that is written anew for each window. Nothing where nobody looks."""
 
 from __future__ import annotations
 
@@ -20,15 +17,13 @@ SHOWN = 40
 
 
 class Live:
-    """A context manager; give `told` the windows of a run of `seconds` from so many processes."""
+    """A context manager; give `told` the windows of a run of `seconds`."""
 
-    def __init__(self, load: str, seconds: float, workers: int, console: Console | None = None) -> None:
+    def __init__(self, load: str, seconds: float, console: Console | None = None) -> None:
         self._load = load
         self._seconds = seconds
-        self._workers = workers
         self._console = console or Console(stderr=True)
         self._view = RichLive(console=self._console, transient=True, auto_refresh=False)
-        self._parts: dict[float, list[ClosedWindow]] = {}
         self._rates: deque[float] = deque(maxlen=SHOWN)
         self._bad = 0
 
@@ -42,17 +37,9 @@ class Live:
         self._view.stop()
 
     def told(self, window: ClosedWindow) -> None:
-        """A window of one of the processes is over."""
-        parts = self._parts.setdefault(window.start_s, [])
-        parts.append(window)
-        if len(parts) < self._workers:
-            return
-        whole = parts[0]
-        for each in parts[1:]:
-            whole = whole.plus(each)
-        del self._parts[window.start_s]
+        """A window is over."""
         if self._console.is_terminal:
-            self._view.update(Text(self.line(whole), no_wrap=True), refresh=True)
+            self._view.update(Text(self.line(window), no_wrap=True), refresh=True)
 
     def line(self, window: ClosedWindow) -> str:
         """What is shown after this window."""

@@ -56,6 +56,11 @@ FindMax = Annotated[
 ]
 Seconds = Annotated[float, typer.Option("--duration", "-d", min=0.1, metavar="SECONDS", help="Of each run.")]
 WarmUp = Annotated[float, typer.Option("--warm-up", min=0, metavar="SECONDS", help="Before each run, not counted.")]
+Stable = Annotated[
+    str,
+    typer.Option("--stable", metavar="5%", help="End earlier: when rate and latencies are known so well, with 95 %."),
+]
+Window = Annotated[float, typer.Option("--window", min=0.05, metavar="SECONDS", help="Of which intervals are made.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="For one request.")]
 ShapeOf = Annotated[list[str] | None, typer.Option("--shape", metavar="INPUT=8..64", help="Lengths of free axes.")]
 Rows = Annotated[int, typer.Option("--rows", min=1, help="Length of a free first axis.")]
@@ -81,6 +86,9 @@ Versus = Annotated[
     typer.Option("--versus", metavar="URL", help="A second server, asked in turns: which is faster?"),
 ]
 Rounds = Annotated[int, typer.Option("--rounds", min=4, help="Runs of each with --versus.")]
+Metrics = Annotated[
+    str, typer.Option("--metrics", metavar="URL", help="Prometheus metrics of the server; over HTTP its /metrics.")
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that send.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of inputs and times.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the findings as JSON.")]

@@ -1,18 +1,22 @@
 """Findings as one HTML file that opens anywhere: no script, no network, light and dark.
 
-Charts: latency by percentile, latency and rate over time; for several runs throughput against latency with the knee.
+Charts: latency by percentile, latency and rate over time, batch sizes; for several runs throughput against latency with
+the knee.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
 
 from hdrh.histogram import HdrHistogram
 
 from loadtest.campaign import knee
-from loadtest.chart import Axis, Series, line_chart
+from loadtest.chart import Axis, Series, bar_chart, line_chart
 from loadtest.findings import SHARES, Findings
+from loadtest.observed import SPLIT
+from loadtest.text import shares
 
 NINES = [(1.0, "0 %"), (2.0, "50 %"), (10.0, "90 %"), (100.0, "99 %"), (1000.0, "99.9 %"), (10_000.0, "99.99 %")]
 """1 / (1 - share) on a logarithmic axis: each nine takes as much room."""
@@ -56,6 +60,8 @@ def page(url: str, found: Sequence[Findings]) -> str:
                 for each in found
                 for doubt in each["generator"]["doubts"]
             ),
+            *_models(found),
+            *_server(found),
             '<div class="charts">',
             *(f"<figure>{chart}</figure>" for chart in _charts(found) if chart),
             "</div>",
@@ -81,6 +87,36 @@ def _table(found: Sequence[Findings]) -> Iterator[str]:
     yield "</tbody></table>"
 
 
+def _models(found: Sequence[Findings]) -> Iterator[str]:
+    if len(found) > 1 or len(found[0]["models"]) < 2:
+        return
+    names = ("mean", *SHARES, "max")
+    heads = "".join(f"<th>{escape(name)} ms</th>" for name in names)
+    yield f"<table><thead><tr><th>model</th><th>answers/s</th>{heads}<th>errors</th></tr></thead><tbody>"
+    for name, model in found[0]["models"].items():
+        cells = "".join(f"<td>{model['latency_ms'][each]:,.3f}</td>" for each in names)
+        yield f"<tr><td>{escape(name)}</td><td>{model['per_s']:,.1f}</td>{cells}<td>{model['bad']:,}</td></tr>"
+    yield "</tbody></table>"
+
+
+def _server(found: Sequence[Findings]) -> Iterator[str]:
+    """Where the time goes in the server, which batches it forms, who does it."""
+    rows = [(each, *item) for each in found for item in each["server"].get("models", {}).items()]
+    if rows:
+        heads = "".join(f"<th>{part} ms</th>" for part in ("total", *SPLIT))
+        head = f"<th>load</th><th>in the server</th><th>requests</th>{heads}<th>rows/batch</th>"
+        yield f"<table><thead><tr>{head}</tr></thead><tbody>"
+        for each, name, model in rows:
+            cells = "".join(f"<td>{model[f'{part}_ms']:,.3f}</td>" for part in ("total", *SPLIT))
+            about = f"<td>{escape(each['load'])}</td><td>{escape(name)}</td><td>{model['requests']:,}</td>"
+            yield f"<tr>{about}{cells}<td>{model['rows_per_batch']:g}</td></tr>"
+        yield "</tbody></table>"
+    for each in found:
+        if each["server"].get("replicas"):
+            balance = shares(each["server"]["replicas"])
+            yield f'<p class="about">{escape(each["load"])}: answered by replica {balance}</p>'
+
+
 def _charts(found: Sequence[Findings]) -> Iterator[str]:
     if len(found) > 1:
         yield _throughput(found)
@@ -102,8 +138,17 @@ def _charts(found: Sequence[Findings]) -> Iterator[str]:
         )
         rates = [(each["end_s"], each["ok"] / (each["end_s"] - each["start_s"])) for each in windows]
         bad = [(each["end_s"], each["bad"] / (each["end_s"] - each["start_s"])) for each in windows]
+        yield bar_chart("Batches by their rows", _batches(found[0]["server"]))
         series = [Series("right", rates), *([Series("wrong or failed", bad)] if any(y for _, y in bad) else [])]
         yield line_chart("Answers over time", seconds, Axis("answers/s"), series)
+
+
+def _batches(server: Findings) -> dict[str, float]:
+    """Shares over all models, by size."""
+    counts: Counter[int] = Counter()
+    for model in server.get("models", {}).values():
+        counts.update({int(size): count for size, count in model["batches"].items()})
+    return {str(size): count / counts.total() for size, count in sorted(counts.items())}
 
 
 def _throughput(found: Sequence[Findings]) -> str:

@@ -85,6 +85,10 @@ class PredictTarget:
         """See `Target`."""
         return partial(read, [output.name for output in model.outputs])
 
+    def statistics(self, model: Model) -> Sequence[Any]:
+        """See `Target`."""
+        raise TargetError(f"{self.url} has no statistics")
+
 
 def _document(model: Model, tensors: Tensors) -> dict[str, Any]:
     lists = {name: array.tolist() for name, array in tensors.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from loadtest.answers import Decode
@@ -49,6 +50,11 @@ class RestTarget:
     def decode(self, model: Model) -> Decode:
         """See `Target`."""
         return read
+
+    def statistics(self, model: Model) -> Sequence[Any]:
+        """See `Target`."""
+        found: Sequence[Any] = self._client.json("GET", f"{_path(model.name, model.version)}/stats")["model_stats"]
+        return found
 
 
 def read(answer: Answer) -> Tensors:

@@ -1,17 +1,19 @@
 """V2 over gRPC, as a client: what a server has, requests as messages, and calls in the place of connections.
 
-Each call slot takes one request at a time, as a connection does over HTTP; slots share a few channels. Messages are
-bytes here: they are made before the load, and an answer is only read if it is checked and is not the usual one.
+Each call slot takes one request at a time, as a connection does over HTTP; the first have a connection each. Messages
+are bytes here: they are made before the load, and an answer is only read if it is checked and is not the usual one.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import grpc
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.json_format import MessageToDict
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
@@ -24,8 +26,8 @@ from loadtest.where import Where
 
 SERVICE = "/inference.GRPCInferenceService"
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
-SLOTS_PER_CHANNEL = 32
-"""A connection's streams are limited (100 with most servers)."""
+MOST_CHANNELS = 16
+"""Slots beyond them share, as clients of gRPC do. (A channel's streams are limited, to 100 with most servers.)"""
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -70,6 +72,13 @@ class RpcTarget:
     def decode(self, model: Model) -> Decode:
         """See `Target`."""
         return read_streamed if self._stream else read
+
+    def statistics(self, model: Model) -> Sequence[Any]:
+        """See `Target`."""
+        asked = pb.ModelStatisticsRequest(name=model.name, version=model.version)
+        found = MessageToDict(self._ask("ModelStatistics", asked), preserving_proto_field_name=True)
+        rows: Sequence[Any] = found.get("model_stats", ())
+        return rows
 
     def _ask(self, method: str, message: Any) -> Any:
         try:
@@ -182,7 +191,7 @@ class Slots:
 
     async def open(self, answered: Answered) -> Slot:
         """Raises OSError if the server cannot be reached."""
-        if self._opened % SLOTS_PER_CHANNEL == 0:
+        if len(self._channels) < MOST_CHANNELS:
             # Channels with equal options would share one connection.
             own = ("headrace.channel", len(self._channels))
             channel = grpc.aio.insecure_channel(self._address, (*OPTIONS, own), self._packed)
@@ -191,8 +200,8 @@ class Slots:
             except TimeoutError:
                 raise OSError(f"no gRPC at {self._address}") from None
             self._channels.append(channel)
+        channel = self._channels[self._opened % len(self._channels)]
         self._opened += 1
-        channel = self._channels[-1]
         if self._is_stream:
             return StreamSlot(channel.stream_stream(f"{SERVICE}/ModelStreamInfer"), self._metadata, answered)
         return Slot(channel.unary_unary(f"{SERVICE}/ModelInfer"), self._metadata, answered)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -41,17 +41,21 @@ class Wish:
     """Outputs, or model files that make them; without one the first answer is right."""
 
 
-def shots_for(target: Target, weights: Mapping[str, float], wish: Wish) -> Shots:
-    """Requests for these models by their weights, or for all that are ready. Raises TargetError, ValueError."""
-    weights = weights or dict.fromkeys(target.models(), 1.0)
-    if not weights:
+def models_for(target: Target, names: Iterable[str]) -> dict[str, Model]:
+    """The models that are named, by name, or all that are ready. Raises TargetError."""
+    models = {name: target.model(name) for name in list(names) or target.models()}
+    if not models:
         raise TargetError(f"{target.url} has no model that is ready")
-    models = {name: target.model(name) for name in weights}
+    return models
+
+
+def shots_for(target: Target, models: Mapping[str, Model], weights: Mapping[str, float], wish: Wish) -> Shots:
+    """Requests for these models by their weights, 1 if none is given. Raises ValueError."""
     known = {tensor.name for model in models.values() for tensor in model.inputs}
     for name in wish.shapes.keys() - known:
         raise ValueError(f"--shape: no model has an input {name!r}; there are {', '.join(sorted(known))}")
     parts = {name: _shots(target, name, model, wish) for name, model in models.items()}
-    return mixture.mixed([(parts[name], weight) for name, weight in weights.items()])
+    return mixture.mixed([(shots, weights.get(name, 1.0)) for name, shots in parts.items()])
 
 
 def _shots(target: Target, name: str, model: Model, wish: Wish) -> Shots:

@@ -7,7 +7,7 @@ nowhere.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -24,15 +24,23 @@ class Window:
 
     start_s: float
     end_s: float
-    ok: int = 0
     bad: int = 0
-    latencies: list[float] = field(default_factory=list)
+    latencies: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Of right answers, by model."""
 
-    def close(self, whole: HdrHistogram) -> ClosedWindow:
-        """As numbers; the latencies go into `whole`."""
+    @property
+    def ok(self) -> int:
+        """Right answers."""
+        return sum(map(len, self.latencies.values()))
+
+    def close(self, models: defaultdict[str, Share]) -> ClosedWindow:
+        """As numbers; the latencies go into `models`."""
         own = histogram.empty()
-        histogram.record(own, self.latencies)
-        whole.add(own)
+        for model, latencies in self.latencies.items():
+            seen = histogram.empty()
+            histogram.record(seen, latencies)
+            models[model].histogram.add(seen)
+            own.add(seen)
         return ClosedWindow(self.start_s, self.end_s, self.ok, self.bad, own.encode())
 
 
@@ -53,7 +61,29 @@ class ClosedWindow:
         return replace(self, ok=self.ok + other.ok, bad=self.bad + other.bad, histogram=both.encode())
 
 
-Told: TypeAlias = Callable[[ClosedWindow], None]
+Told: TypeAlias = Callable[[ClosedWindow], object]
+"""Hears of a window once it is over."""
+
+
+class Share:
+    """What became of one model's requests."""
+
+    def __init__(self) -> None:
+        self.bad = 0
+        self.histogram: HdrHistogram = histogram.empty()
+
+    def __getstate__(self) -> tuple[int, bytes]:
+        """For another process: the histogram as its bytes."""
+        return self.bad, self.histogram.encode()
+
+    def __setstate__(self, state: tuple[int, bytes]) -> None:
+        """See `__getstate__`."""
+        self.bad, self.histogram = state[0], HdrHistogram.decode(state[1])
+
+    def add(self, other: Share) -> None:
+        """With what another process did."""
+        self.bad += other.bad
+        self.histogram.add(other.histogram)
 
 
 class Tally:
@@ -64,7 +94,7 @@ class Tally:
         self.kinds: Counter[str] = Counter()
         """What was wrong or failed, by what it was."""
         self.bytes_in = self.bytes_out = 0
-        self.histogram = histogram.empty()
+        self.models: defaultdict[str, Share] = defaultdict(Share)
         self.windows: list[ClosedWindow] = []
         self.seconds = 0.0
         """From the end of the warm-up until nothing more was sent."""
@@ -79,12 +109,19 @@ class Tally:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: histograms as their bytes."""
-        encoded = {name: getattr(self, name).encode() for name in ("histogram", "lags")}
-        return self.__dict__ | encoded | {"_told": None}
+        return self.__dict__ | {"lags": self.lags.encode(), "_told": None, "_window": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """See `__getstate__`."""
-        self.__dict__ |= state | {name: HdrHistogram.decode(state[name]) for name in ("histogram", "lags")}
+        self.__dict__ |= state | {"lags": HdrHistogram.decode(state["lags"])}
+
+    @property
+    def histogram(self) -> HdrHistogram:
+        """The latencies of all models."""
+        whole = histogram.empty()
+        for share in self.models.values():
+            whole.add(share.histogram)
+        return whole
 
     @property
     def unfinished(self) -> int:
@@ -97,27 +134,25 @@ class Tally:
         self.bytes_out += size
         self._lags.append(lag_s)
 
-    def was_right(self, now: float, latency_s: float) -> None:
+    def was_right(self, now: float, model: str, latency_s: float) -> None:
         """An answer."""
         self.ok += 1
-        window = self._at(now)
-        window.ok += 1
-        window.latencies.append(latency_s)
+        self._at(now).latencies[model].append(latency_s)
 
-    def was_wrong(self, now: float, what: str) -> None:
+    def was_wrong(self, now: float, model: str, what: str) -> None:
         """An answer with other values."""
         self.wrong += 1
-        self._bad(now, what)
+        self._bad(now, model, what)
 
-    def has_failed(self, now: float, what: str) -> None:
+    def has_failed(self, now: float, model: str, what: str) -> None:
         """No answer but an error."""
         self.failed += 1
-        self._bad(now, what)
+        self._bad(now, model, what)
 
-    def ran_out(self, now: float) -> None:
-        """Nothing came in time."""
+    def ran_out(self, now: float, model: str) -> None:
+        """Nothing came in time. A request that never had a connection is no model's: ""."""
         self.timed_out += 1
-        self._bad(now, "timed out")
+        self._bad(now, model, "timed out")
 
     def passed(self, now: float) -> None:
         """Time has passed, whether or not anything has happened."""
@@ -130,8 +165,9 @@ class Tally:
         if window.ok or window.bad:
             self._close_window()
 
-    def _bad(self, now: float, what: str) -> None:
+    def _bad(self, now: float, model: str, what: str) -> None:
         self.kinds[what] += 1
+        self.models[model].bad += 1
         self._at(now).bad += 1
 
     def _at(self, now: float) -> Window:
@@ -140,7 +176,7 @@ class Tally:
         return self._window
 
     def _close_window(self) -> None:
-        self.windows.append(self._window.close(self.histogram))
+        self.windows.append(self._window.close(self.models))
         if self._told is not None:
             self._told(self.windows[-1])
         histogram.record(self.lags, self._lags)
@@ -154,7 +190,8 @@ class Tally:
         for count in ("sent", "ok", "wrong", "failed", "timed_out", "bytes_in", "bytes_out"):
             setattr(self, count, getattr(self, count) + getattr(other, count))
         self.kinds.update(other.kinds)
-        self.histogram.add(other.histogram)
+        for model, share in other.models.items():
+            self.models[model].add(share)
         self.lags.add(other.lags)
         pairs = zip_longest(self.windows, other.windows)
         self.windows = [one.plus(two) if one and two else one or two for one, two in pairs]

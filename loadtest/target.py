@@ -6,8 +6,9 @@ are the servers that there are; all of them turn tensors into the bytes of a req
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from headrace.datatypes import BY_NAME, Datatype
 from loadtest.answers import Decode
@@ -67,6 +68,10 @@ class Target(Protocol):
 
     def decode(self, model: Model) -> Decode:
         """How its answers are read."""
+        ...
+
+    def statistics(self, model: Model) -> Sequence[Any]:
+        """V2's `model_stats` of it, a row for each version. Raises TargetError where there are none."""
         ...
 
 

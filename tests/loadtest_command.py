@@ -23,7 +23,7 @@ def loadtest(*arguments):
 def run(folder, *arguments):
     """The findings of the one run, and what was said; it must have been run."""
     out = folder / "run.json"
-    code, said, complaint = loadtest(*arguments, *QUICK, "--out", out)
+    code, said, complaint = loadtest(*QUICK, *arguments, "--out", out)
     assert code in (0, 1), complaint
     (found,) = json.loads(out.read_text())["runs"]
     return found, said

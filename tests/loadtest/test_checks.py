@@ -12,7 +12,7 @@ from live import serving
 from loadtest_command import QUICK, all_right, loadtest, run
 
 from headrace.datatypes import Datatype
-from loadtest.shots import Wish, shots_for
+from loadtest.shots import Wish, models_for, shots_for
 from loadtest.target import Model, Tensor
 
 
@@ -115,10 +115,14 @@ class Written:
         return None
 
 
+def _shots(weights, wish):
+    return shots_for(Written(), models_for(Written(), weights), weights, wish)
+
+
 def sent(folder, seed=1, distinct=None, weights=None):
     np.save(folder / "x.npy", np.arange(20))
     wish = Wish(seed=seed, distinct=distinct, files={"": folder / "x.npy"})
-    return [shot.request for shot in shots_for(Written(), weights or {"a": 1.0}, wish)]
+    return [shot.request for shot in _shots(weights or {"a": 1.0}, wish)]
 
 
 def test_the_seed_gives_the_order_of_what_is_in_a_file(tmp_path):

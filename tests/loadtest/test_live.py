@@ -15,9 +15,9 @@ def window(start, ok, bad=0, ms=1.0):
     return ClosedWindow(start, start + 1, ok, bad, seen.encode())
 
 
-def shown(terminal, *windows, workers=1):
+def shown(terminal, *windows):
     file = io.StringIO()
-    with Live("2 connections", 10, workers, Console(file=file, force_terminal=terminal, width=200)) as live:
+    with Live("2 connections", 10, Console(file=file, force_terminal=terminal, width=200)) as live:
         for each in windows:
             live.told(each)
     return file.getvalue()
@@ -26,12 +26,6 @@ def shown(terminal, *windows, workers=1):
 def test_a_window_is_a_line_of_rate_latencies_errors_and_time_left():
     text = shown(True, window(0, 100), window(1, 200, bad=3))
     assert "2 connections  200/s  p50 1.00 ms  p99 1.00 ms  errors 3  ▄█  8 s left" in text
-
-
-def test_windows_of_several_processes_are_one():
-    text = shown(True, window(0, 100), window(0, 50), workers=2)
-    assert "150/s" in text
-    assert "100/s" not in text
 
 
 def test_nothing_is_written_where_nobody_looks():

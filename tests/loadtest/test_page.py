@@ -23,11 +23,14 @@ def runs():
             shots = [Shot("m", Client(parse("localhost")).request("POST", "/x", {}, b"{}"))]
             return await Attack(server, shots, Course(0, 0.6, window_s=0.2), connections).run()
 
-    return [findings(uvloop.run(scenario(count)), f"{count} <connections>", 0.1, bound=False) for count in (1, 2, 4)]
+    return [
+        findings(uvloop.run(scenario(count)), f"{count} <connections>", 0.1, bound=False) | {"server": {}}
+        for count in (1, 2, 4)
+    ]
 
 
 class Balanced(HTMLParser):
-    VOID = ("meta", "circle", "line", "polyline")
+    VOID = ("meta", "circle", "line", "polyline", "rect")
 
     def __init__(self):
         super().__init__()
@@ -63,6 +66,37 @@ def test_several_runs_have_throughput_against_latency_with_the_knee(runs):
     assert parsed(text).count("svg") == 2
     assert "Throughput and latency" in text
     assert "knee: " in text
+
+
+SERVER = {
+    "models": {
+        "fr<ud": {
+            "requests": 10,
+            "total_ms": 3.5,
+            "queue_ms": 1.25,
+            "input_ms": 0.5,
+            "infer_ms": 1.5,
+            "output_ms": 0.25,
+            "rows_per_batch": 1.7,
+            "batches": {"1": 3, "8": 1},
+        }
+    },
+    "replicas": {"0": 30, "1": 10},
+}
+
+
+def test_what_the_server_says_is_on_the_page(runs):
+    text = page("http://x:1", [runs[0] | {"server": SERVER}])
+    assert parsed(text).count("svg") == 4
+    for said in ("fr&lt;ud", "1.250", "1.7", "1: 75.0%", "8: 25.0%", "answered by replica 0: 75%, 1: 25%"):
+        assert said in text
+
+
+def test_models_have_lines_of_their_own_if_there_are_several(runs):
+    models = {"a": runs[0]["models"]["m"], "b&": runs[0]["models"]["m"]}
+    text = page("http://x:1", [runs[0] | {"models": models}])
+    parsed(text)
+    assert "<td>b&amp;</td>" in text
 
 
 def test_nothing_is_fetched(runs):
