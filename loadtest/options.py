@@ -93,3 +93,4 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that s
 Seed = Annotated[int, typer.Option("--seed", help="Of inputs and times.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the findings as JSON.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts.")]
+Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit's XML.")]

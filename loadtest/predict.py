@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import orjson
@@ -117,7 +118,7 @@ def _array(values: Any) -> Any:
 
 
 def _path(name: str, version: str) -> str:
-    return f"/v1/models/{name}" + (f"/versions/{version}" if version else "")
+    return f"/v1/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
 
 
 def _tensor(model: str, name: str, found: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from loadtest.answers import Decode
 from loadtest.client import Client
@@ -63,7 +64,7 @@ def read(answer: Answer) -> Tensors:
 
 
 def _path(name: str, version: str) -> str:
-    return f"/v2/models/{name}" + (f"/versions/{version}" if version else "")
+    return f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
 
 
 def _shape(found: Any) -> tuple[int, ...]:

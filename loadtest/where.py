@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import punctuation
 from typing import Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from loadtest.attack import Opener
 from loadtest.connection import Connections
@@ -60,7 +61,7 @@ def parse(url: str) -> Where:
     scheme = next((known for known in PORTS if known == parts.scheme), None)
     if scheme is None:
         raise ValueError(f"{url!r}: expected {', '.join(PORTS)}, found {parts.scheme!r}")
-    path = parts._replace(scheme="", netloc="", fragment="").geturl()
+    path = quote(parts._replace(scheme="", netloc="", fragment="").geturl(), punctuation)
     if path.strip("/") and scheme == "grpc":
         raise ValueError(f"{url!r}: a gRPC server has no paths")
     return Where(scheme, host, port or PORTS[scheme], path if path.strip("/") else "")

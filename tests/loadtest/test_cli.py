@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from xml.etree import ElementTree
 
 import httpx
 import pytest
@@ -116,6 +117,27 @@ def test_an_assertion_that_does_not_hold_fails_the_run(url):
     assert code == 1
     assert "errors==0: holds, found 0" in said
     assert "p50<1us: DOES NOT HOLD" in said
+
+
+def test_verdicts_are_written_for_ci(url, tmp_path):
+    file = tmp_path / "junit.xml"
+    code, _, _ = loadtest(url, *QUICK, "--sweep", "1,2", "--assert", "errors==0,p50<1us", "--junit", file)
+    assert code == 1
+    suite = ElementTree.parse(file).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "2")
+    cases = [(case.get("classname"), case.get("name"), case.find("failure") is None) for case in suite]
+    first, second = "1: 1 connection, closed loop", "2: 2 connections, closed loop"
+    assert cases == [(load, name, name == "errors==0") for load in (first, second) for name in ("errors==0", "p50<1us")]
+    assert suite[1].find("failure").get("message").startswith("p50<1us: DOES NOT HOLD, found ")
+
+
+def test_without_criteria_the_verdict_is_that_every_request_was_answered(url, tmp_path):
+    file = tmp_path / "junit.xml"
+    code, _, _ = loadtest(f"http://{url}/v2/no\u00e9where", *QUICK, "--junit", file)
+    assert code == 1
+    (case,) = ElementTree.parse(file).getroot()
+    assert case.get("name") == "errors==0"
+    assert "x status 404" in case.find("failure").text
 
 
 @pytest.mark.parametrize(
