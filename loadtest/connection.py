@@ -18,6 +18,8 @@ import httptools
 from loadtest import tensors
 
 HEADER_LENGTH, ENCODING = tensors.HEADER_LENGTH.encode(), b"content-encoding"
+TOLD = {len(HEADER_LENGTH), len(ENCODING)}
+"""By their lengths most headers are known to be others."""
 
 
 class Answer:
@@ -117,6 +119,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools."""
+        if len(name) not in TOLD:
+            return
         name = name.lower()
         if name == HEADER_LENGTH:
             self._header_length = int(value)
