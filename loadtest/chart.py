@@ -14,7 +14,7 @@ from typing import TypeAlias
 Point: TypeAlias = tuple[float, float]
 
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 28, 44
+LEFT, RIGHT, TOP, BOTTOM = 76, 24, 28, 44
 COLOURS = ("#0b6e99", "#d1495b", "#66a182", "#8d6a9f", "#edae49")
 TICKS = 5
 MOST_NAMES = 16
@@ -38,7 +38,7 @@ class Axis:
 
 
 def line_chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marked: Sequence[tuple[Point, str]] = ()) -> str:
-    """An `<svg>`. `marked` are points with a word beside them."""
+    """An `<svg>`, and a `<figcaption>` that names the lines. `marked` are points with a word beside them."""
     points = [point for each in series for point in each.points]
     if not points:
         return ""
@@ -69,14 +69,15 @@ def line_chart(title: str, x: Axis, y: Axis, series: Sequence[Series], marked: S
                 f"<title>{escape(each.name)}: {px:.6g}, {py:.6g}</title></circle>"
                 for px, py in each.points
             ]
-        parts.append(
-            f'<text x="{LEFT + 8}" y="{TOP + 14 + 16 * number}" style="fill:{colour}">{escape(each.name)}</text>'
-        )
     for (px, py), word in marked:
         parts.append(f'<circle cx="{to_x(px):.1f}" cy="{to_y(py):.1f}" r="7" class="mark"/>')
         side, step = ("end", -10) if to_x(px) > WIDTH / 2 else ("start", 10)
         parts.append(f'<text x="{to_x(px) + step:.1f}" y="{to_y(py) - 8:.1f}" class="{side}">{escape(word)}</text>')
-    return "\n".join((*parts, "</svg>"))
+    names = (
+        f'<span style="color:{COLOURS[number % len(COLOURS)]}">&#9644;</span> {escape(each.name)}'
+        for number, each in enumerate(series)
+    )
+    return "\n".join((*parts, "</svg>", f"<figcaption>{' &#160; '.join(names)}</figcaption>"))
 
 
 def bar_chart(title: str, shares: Mapping[str, float]) -> str:

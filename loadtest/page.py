@@ -1,7 +1,7 @@
 """Findings as one HTML file that opens anywhere: no script, no network, light and dark.
 
-Charts: latency by percentile, latency and rate over time, batch sizes; for several runs throughput against latency with
-the knee.
+Charts: latency by percentile, latency and rate over time, and of the server batch sizes and where its time goes; for
+several runs throughput against latency with the knee.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   max-width: 1360px; padding: 0 1rem; }
 h1 { font-size: 1.4rem; margin: 0; } p.about { color: var(--pale); margin: 0.2rem 0 1.5rem; }
 p.doubt { color: var(--bad); }
-table { border-collapse: collapse; margin: 0 0 1.5rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; margin: 0 0 2rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 0.25rem 0.8rem; border-bottom: 1px solid var(--line); }
 th { color: var(--pale); font-weight: 500; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
 td.bad { color: var(--bad); font-weight: 600; }
+th.text, td.text { text-align: left; }
 figure { margin: 0; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1.5rem; }
+figcaption { color: var(--pale); font-size: 0.8rem; padding-left: 3.5rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1.5rem;
+  margin-bottom: 2rem; }
 svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--pale); }
 svg .title { font-size: 14px; font-weight: 600; fill: var(--ink); }
 svg .grid { stroke: var(--line); } svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
@@ -104,17 +107,19 @@ def _server(found: Sequence[Findings]) -> Iterator[str]:
     rows = [(each, *item) for each in found for item in each["server"].get("models", {}).items()]
     if rows:
         heads = "".join(f"<th>{part} ms</th>" for part in ("total", *SPLIT))
-        head = f"<th>load</th><th>in the server</th><th>requests</th>{heads}<th>rows/batch</th>"
+        head = f'<th>load</th><th class="text">in the server</th><th>requests</th>{heads}<th>rows/batch</th>'
         yield f"<table><thead><tr>{head}</tr></thead><tbody>"
         for each, name, model in rows:
             cells = "".join(f"<td>{model[f'{part}_ms']:,.3f}</td>" for part in ("total", *SPLIT))
-            about = f"<td>{escape(each['load'])}</td><td>{escape(name)}</td><td>{model['requests']:,}</td>"
+            about = f'<td>{escape(each["load"])}</td><td class="text">{escape(name)}</td><td>{model["requests"]:,}</td>'
             yield f"<tr>{about}{cells}<td>{model['rows_per_batch']:g}</td></tr>"
         yield "</tbody></table>"
-    for each in found:
-        if each["server"].get("replicas"):
-            balance = shares(each["server"]["replicas"])
-            yield f'<p class="about">{escape(each["load"])}: answered by replica {balance}</p>'
+    balances = [(each["load"], each["server"]["replicas"]) for each in found if each["server"].get("replicas")]
+    if balances:
+        yield '<table><thead><tr><th>load</th><th class="text">answered by replica</th></tr></thead><tbody>'
+        for load, replicas in balances:
+            yield f'<tr><td>{escape(load)}</td><td class="text">{shares(replicas)}</td></tr>'
+        yield "</tbody></table>"
 
 
 def _charts(found: Sequence[Findings]) -> Iterator[str]:
@@ -138,9 +143,10 @@ def _charts(found: Sequence[Findings]) -> Iterator[str]:
         )
         rates = [(each["end_s"], each["ok"] / (each["end_s"] - each["start_s"])) for each in windows]
         bad = [(each["end_s"], each["bad"] / (each["end_s"] - each["start_s"])) for each in windows]
-        yield bar_chart("Batches by their rows", _batches(found[0]["server"]))
         series = [Series("right", rates), *([Series("wrong or failed", bad)] if any(y for _, y in bad) else [])]
         yield line_chart("Answers over time", seconds, Axis("answers/s"), series)
+        yield bar_chart("Batches by their rows", _batches(found[0]["server"]))
+        yield bar_chart("Where the time in the server goes", _times(found[0]["server"]))
 
 
 def _batches(server: Findings) -> dict[str, float]:
@@ -149,6 +155,16 @@ def _batches(server: Findings) -> dict[str, float]:
     for model in server.get("models", {}).values():
         counts.update({int(size): count for size, count in model["batches"].items()})
     return {str(size): count / counts.total() for size, count in sorted(counts.items())}
+
+
+def _times(server: Findings) -> dict[str, float]:
+    """Shares over all models, of what is told apart and of what is left."""
+    models = server.get("models", {}).values()
+    spent = {part: sum(model["requests"] * model[f"{part}_ms"] for model in models) for part in ("total", *SPLIT)}
+    whole = max(spent.pop("total"), sum(spent.values()))
+    if not whole:
+        return {}
+    return {name: ms / whole for name, ms in (*spent.items(), ("else", whole - sum(spent.values())))}
 
 
 def _throughput(found: Sequence[Findings]) -> str:
@@ -181,7 +197,8 @@ def _percentiles(encoded: str) -> list[tuple[float, float]]:
 def _errors(found: Sequence[Findings]) -> Iterator[str]:
     kinds = [(each["load"], what, count) for each in found for what, count in each["what"].items()]
     if kinds:
-        yield "<table><thead><tr><th>what went wrong</th><th>load</th><th>requests</th></tr></thead><tbody>"
+        head = '<th>what went wrong</th><th class="text">load</th><th>requests</th>'
+        yield f"<table><thead><tr>{head}</tr></thead><tbody>"
         for load, what, count in kinds:
-            yield f"<tr><td>{escape(what)}</td><td>{escape(load)}</td><td>{count:,}</td></tr>"
+            yield f'<tr><td>{escape(what)}</td><td class="text">{escape(load)}</td><td>{count:,}</td></tr>'
         yield "</tbody></table>"

@@ -87,8 +87,8 @@ SERVER = {
 
 def test_what_the_server_says_is_on_the_page(runs):
     text = page("http://x:1", [runs[0] | {"server": SERVER}])
-    assert parsed(text).count("svg") == 4
-    for said in ("fr&lt;ud", "1.250", "1.7", "1: 75.0%", "8: 25.0%", "answered by replica 0: 75%, 1: 25%"):
+    assert parsed(text).count("svg") == 5
+    for said in ("fr&lt;ud", "1.250", "1.7", "1: 75.0%", "8: 25.0%", "0: 75%, 1: 25%", "queue: 35.7%", "else: 0.0%"):
         assert said in text
 
 
