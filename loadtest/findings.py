@@ -80,6 +80,7 @@ def _window(window: ClosedWindow, seen: Numbers) -> Findings:
         "end_s": round(window.end_s, 3),
         "ok": window.ok,
         "bad": window.bad,
+        "in_flight": window.in_flight,
         "mean_ms": round(seen.mean_ms, 4),
         "p50_ms": seen.p50_ms,
         "p99_ms": seen.p99_ms,

@@ -49,8 +49,8 @@ class Live:
         seen = HdrHistogram.decode(window.histogram)
         left_s = max(0.0, self._seconds - window.end_s)
         return (
-            f"{self._load}  {rate:,.0f}/s  p50 {quantile_ms(seen, 0.5):.2f} ms  p99 {quantile_ms(seen, 0.99):.2f} ms"
-            f"  errors {self._bad:,}  {spark(self._rates)}  {left_s:.0f} s left"
+            f"{self._load}  {rate:,.0f}/s  in flight {window.in_flight:,}  p50 {quantile_ms(seen, 0.5):.2f} ms"
+            f"  p99 {quantile_ms(seen, 0.99):.2f} ms  errors {self._bad:,}  {spark(self._rates)}  {left_s:.0f} s left"
         )
 
 

@@ -57,7 +57,7 @@ class PredictTarget:
     def models(self) -> list[str]:
         """See `Target`. Only some of these servers say."""
         if self._client.ask("GET", "/v1/models").status_code != 200:
-            raise TargetError(f"{self.url} does not list its models: name them with --model")
+            raise TargetError(f"{self.url} does not list its models")
         return sorted(map(str, self._client.json("GET", "/v1/models")["models"]))
 
     def model(self, name: str) -> Model:

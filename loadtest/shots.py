@@ -43,10 +43,17 @@ class Wish:
 
 def models_for(target: Target, names: Iterable[str]) -> dict[str, Model]:
     """The models that are named, by name, or all that are ready. Raises TargetError."""
-    models = {name: target.model(name) for name in list(names) or target.models()}
+    models = {name: target.model(name) for name in list(names) or _ready(target)}
     if not models:
         raise TargetError(f"{target.url} has no model that is ready")
     return models
+
+
+def _ready(target: Target) -> list[str]:
+    try:
+        return target.models()
+    except TargetError as error:  # some servers do not tell
+        raise TargetError(f"{error}; --model names what to ask") from None
 
 
 def shots_for(target: Target, models: Mapping[str, Model], weights: Mapping[str, float], wish: Wish) -> Shots:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
@@ -33,7 +33,7 @@ class Window:
         """Right answers."""
         return sum(map(len, self.latencies.values()))
 
-    def close(self, models: defaultdict[str, Share]) -> ClosedWindow:
+    def close(self, models: defaultdict[str, Share], in_flight: int) -> ClosedWindow:
         """As numbers; the latencies go into `models`."""
         own = histogram.empty()
         for model, latencies in self.latencies.items():
@@ -41,7 +41,7 @@ class Window:
             histogram.record(seen, latencies)
             models[model].histogram.add(seen)
             own.add(seen)
-        return ClosedWindow(self.start_s, self.end_s, self.ok, self.bad, own.encode())
+        return ClosedWindow(self.start_s, self.end_s, self.ok, self.bad, own.encode(), in_flight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,21 @@ class ClosedWindow:
     ok: int
     bad: int
     histogram: bytes
+    in_flight: int = 0
+    """Sent and not yet answered at its end."""
 
     def plus(self, other: ClosedWindow) -> ClosedWindow:
         """With what another process saw at the same time."""
         both = HdrHistogram.decode(self.histogram)
         both.add(HdrHistogram.decode(other.histogram))
-        return replace(self, ok=self.ok + other.ok, bad=self.bad + other.bad, histogram=both.encode())
+        return ClosedWindow(
+            self.start_s,
+            self.end_s,
+            self.ok + other.ok,
+            self.bad + other.bad,
+            both.encode(),
+            self.in_flight + other.in_flight,
+        )
 
 
 Told: TypeAlias = Callable[[ClosedWindow], object]
@@ -176,7 +185,7 @@ class Tally:
         return self._window
 
     def _close_window(self) -> None:
-        self.windows.append(self._window.close(self.models))
+        self.windows.append(self._window.close(self.models, self.unfinished))
         if self._told is not None:
             self._told(self.windows[-1])
         histogram.record(self.lags, self._lags)

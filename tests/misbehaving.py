@@ -9,6 +9,7 @@ import httptools
 from loadtest.connection import Connections
 
 BODY = b'{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"data":[1.0,2.0]}]}'
+SLOW_S = 0.05
 WRONG = BODY.replace(b"2.0", b"2.5")
 
 
@@ -23,7 +24,10 @@ class Fault:
     silent_every: int = 0
     stall_at: int = 0
     """The whole server stops for `stall_s` when this request comes."""
+    stall_every: int = 0
     stall_s: float = 1.0
+    slow_for_s: float = 0.0
+    """From the first request on, every answer takes `SLOW_S`."""
     seen: int = 0
     times: list = field(default_factory=list)
 
@@ -54,11 +58,14 @@ class Server(asyncio.Protocol):
             pass
         elif due(fault.refuse_every):
             self.answer(b"503 Service Unavailable", b'{"error":"overloaded"}', b"retry-after: 1\r\n")
-        elif number == fault.stall_at:
+        elif number == fault.stall_at or due(fault.stall_every):
             fault.stalled_until = asyncio.get_running_loop().time() + fault.stall_s
             asyncio.get_running_loop().call_later(fault.stall_s, self.answer, b"200 OK", BODY)
         else:
-            wait = getattr(fault, "stalled_until", 0.0) - asyncio.get_running_loop().time()
+            now = asyncio.get_running_loop().time()
+            wait = getattr(fault, "stalled_until", 0.0) - now
+            if now - fault.times[0] < fault.slow_for_s:
+                wait = max(wait, SLOW_S)
             body = WRONG if due(fault.wrong_every) else BODY
             head = b"connection: close\r\n" if due(fault.close_every) else b""
             if wait > 0:

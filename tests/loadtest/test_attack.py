@@ -91,6 +91,22 @@ def test_a_stalled_server_shows_in_the_latencies_of_all_who_should_have_been_sen
     assert quantile_ms(tally.histogram, 1.0) >= 499
 
 
+def test_a_server_that_stalls_again_and_again_shows_as_often():
+    course = Course(warm_up_s=0, seconds=2.0, timeout_s=5)
+    load = Load(4, 200, "constant")
+    tally, _ = attack(course, load.times(), stall_every=100, stall_s=0.2)
+    assert tally.sent == tally.ok == 400
+    # Of the 40 requests that are due in each of three or four stalls, 30 wait for more than 50 ms.
+    assert 80 <= _slower_than(tally, 0.05) <= 140
+
+
+@pytest.mark.parametrize(("warm_up_s", "slow"), [(0.0, True), (0.4, False)])
+def test_a_slow_start_is_seen_unless_it_is_in_the_warm_up(warm_up_s, slow):
+    course = Course(warm_up_s, seconds=0.5, timeout_s=5)
+    tally, _ = attack(course, Load(64, 200, "constant").times(), connections=64, slow_for_s=0.3)
+    assert (quantile_ms(tally.histogram, 0.5) > 45) is slow
+
+
 def test_findings_are_json_and_add_up():
     tally, _ = attack(CLOSED, refuse_every=10)
     found = findings(tally, "4 connections", 0.2, bound=False)

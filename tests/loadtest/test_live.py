@@ -12,7 +12,7 @@ from loadtest.tally import ClosedWindow
 def window(start, ok, bad=0, ms=1.0):
     seen = histogram.empty()
     histogram.record(seen, [ms / 1e3] * ok)
-    return ClosedWindow(start, start + 1, ok, bad, seen.encode())
+    return ClosedWindow(start, start + 1, ok, bad, seen.encode(), 7)
 
 
 def shown(terminal, *windows):
@@ -25,7 +25,7 @@ def shown(terminal, *windows):
 
 def test_a_window_is_a_line_of_rate_latencies_errors_and_time_left():
     text = shown(True, window(0, 100), window(1, 200, bad=3))
-    assert "2 connections  200/s  p50 1.00 ms  p99 1.00 ms  errors 3  ▄█  8 s left" in text
+    assert "2 connections  200/s  in flight 7  p50 1.00 ms  p99 1.00 ms  errors 3  ▄█  8 s left" in text
 
 
 def test_nothing_is_written_where_nobody_looks():

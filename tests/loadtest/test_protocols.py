@@ -61,7 +61,7 @@ def test_answers_of_tensorflow_serving_are_compared_with_what_is_given(tf_servin
 def test_a_server_that_lists_no_models_wants_a_name(tf_serving):
     code, _, said = loadtest(tf_serving, "--protocol", "v1")
     assert code == 2
-    assert said.endswith("does not list its models: name them with --model\n")
+    assert said.endswith("does not list its models; --model names what to ask\n")
 
 
 # -- any URL ----------------------------------------------------------------------------------------------------------
