@@ -63,9 +63,9 @@ class Seen:
 def between(before: Seen, after: Seen) -> dict[str, Any]:
     """What happened meanwhile, as JSON; empty if the server says nothing. Times are means over requests."""
     models = {name: _model(before.models[name], now) for name, now in after.models.items() if name in before.models}
-    moved = {name: round(value - before.metrics.get(name, 0.0), 9) for name, value in after.metrics.items()}
-    moved = {name: value for name, value in moved.items() if value and "_bucket{" not in name}
-    replicas = {found[1]: value for name, value in moved.items() if (found := _REPLICA.fullmatch(name))}
+    metrics = {name: round(value - before.metrics.get(name, 0.0), 9) for name, value in after.metrics.items()}
+    moved = {name: value for name, value in metrics.items() if value and "_bucket{" not in name}
+    replicas = {found[1]: value for name, value in metrics.items() if (found := _REPLICA.fullmatch(name))}
     parts = {"models": {name: each for name, each in models.items() if each}, "replicas": replicas, "metrics": moved}
     return {name: part for name, part in parts.items() if part}
 

@@ -16,7 +16,7 @@ from loadtest.campaign import knee
 from loadtest.chart import Axis, Series, bar_chart, line_chart
 from loadtest.findings import SHARES, Findings
 from loadtest.observed import SPLIT
-from loadtest.text import shares
+from loadtest.text import balanced, shares
 
 NINES = [(1.0, "0 %"), (2.0, "50 %"), (10.0, "90 %"), (100.0, "99 %"), (1000.0, "99.9 %"), (10_000.0, "99.99 %")]
 """1 / (1 - share) on a logarithmic axis: each nine takes as much room."""
@@ -63,12 +63,12 @@ def page(url: str, found: Sequence[Findings]) -> str:
                 for each in found
                 for doubt in each["generator"]["doubts"]
             ),
-            *_models(found),
-            *_server(found),
             '<div class="charts">',
             *(f"<figure>{chart}</figure>" for chart in _charts(found) if chart),
             "</div>",
             *_errors(found),
+            *_models(found),
+            *_server(found),
             "</body></html>",
         )
     )
@@ -114,7 +114,7 @@ def _server(found: Sequence[Findings]) -> Iterator[str]:
             about = f'<td>{escape(each["load"])}</td><td class="text">{escape(name)}</td><td>{model["requests"]:,}</td>'
             yield f"<tr>{about}{cells}<td>{model['rows_per_batch']:g}</td></tr>"
         yield "</tbody></table>"
-    balances = [(each["load"], each["server"]["replicas"]) for each in found if each["server"].get("replicas")]
+    balances = [(each["load"], each["server"]["replicas"]) for each in found if balanced(each["server"])]
     if balances:
         yield '<table><thead><tr><th>load</th><th class="text">answered by replica</th></tr></thead><tbody>'
         for load, replicas in balances:

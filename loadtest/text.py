@@ -54,8 +54,14 @@ def _server(server: Findings) -> Iterator[str]:
         yield f"    ms of {model['total_ms']:.3f}: {parts}"
         batches = f", batches of {shares(model['batches'])}" if model["batches"] else ""
         yield f"    rows/batch {model['rows_per_batch']:g}{batches}"
-    if server.get("replicas"):
+    if balanced(server):
         yield f"  replicas    {shares(server['replicas'])}"
+
+
+def balanced(server: Findings) -> bool:
+    """Whether there are replicas to compare."""
+    replicas = server.get("replicas", {})
+    return len(replicas) > 1 and sum(replicas.values()) > 0
 
 
 def shares(counts: Mapping[str, float]) -> str:

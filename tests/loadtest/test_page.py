@@ -92,6 +92,11 @@ def test_what_the_server_says_is_on_the_page(runs):
         assert said in text
 
 
+def test_who_answered_is_said_only_where_there_is_a_choice(runs):
+    for replicas in ({}, {"0": 30}, {"0": 0, "1": 0}):
+        assert "answered by replica" not in page("http://x:1", [runs[0] | {"server": {"replicas": replicas}}])
+
+
 def test_models_have_lines_of_their_own_if_there_are_several(runs):
     models = {"a": runs[0]["models"]["m"], "b&": runs[0]["models"]["m"]}
     text = page("http://x:1", [runs[0] | {"models": models}])
