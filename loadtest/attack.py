@@ -76,7 +76,8 @@ class Attack:
         self._course = course
         self._times = times
         self._order: Iterator[int] = cycle(range(len(shots)))
-        self._free: list[Sender] = []
+        self._free: deque[Sender] = deque()
+        """In turns: whoever was answered last would get all, and with a connection a server's replica."""
         self._all: set[Sender] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._late: deque[float] = deque()
@@ -102,7 +103,7 @@ class Attack:
                 for connection in list(self._all):
                     self._fire(connection, monotonic())
             else:
-                self._free = list(self._all)
+                self._free.extend(self._all)
                 await self._at_times(self._times)
             await self._over()
             await self._finish()
@@ -131,7 +132,7 @@ class Attack:
                 else:
                     await asyncio.sleep(0)
             if self._free:
-                self._fire(self._free.pop(), due)
+                self._fire(self._free.popleft(), due)
             else:
                 self._late.append(due)
                 self._grow()

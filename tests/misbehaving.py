@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import dataclass, field
 
 import httptools
@@ -30,6 +31,8 @@ class Fault:
     """From the first request on, every answer takes `SLOW_S`."""
     seen: int = 0
     times: list = field(default_factory=list)
+    connections: Counter = field(default_factory=Counter)
+    """Requests by connection."""
 
 
 class Server(asyncio.Protocol):
@@ -47,6 +50,7 @@ class Server(asyncio.Protocol):
         fault = self.fault
         fault.seen += 1
         fault.times.append(asyncio.get_running_loop().time())
+        fault.connections[id(self)] += 1
         number = fault.seen
 
         def due(every):

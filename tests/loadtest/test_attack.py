@@ -82,6 +82,12 @@ def test_times_are_kept_whatever_is_answered():
     assert tally.sent == tally.ok == planned == fault.seen
 
 
+def test_connections_of_an_open_load_are_used_in_turns():
+    _, fault = attack(Course(0, 1.0), Load(8, 200, "constant").times(), connections=8)
+    assert len(fault.connections) == 8
+    assert min(fault.connections.values()) > 12  # of 25
+
+
 def test_a_stalled_server_shows_in_the_latencies_of_all_who_should_have_been_sent():
     course = Course(warm_up_s=0, seconds=2.0, timeout_s=5)
     tally, _ = attack(course, Load(4, 200, "constant").times(), stall_at=100, stall_s=0.5)
