@@ -30,7 +30,7 @@ def _lines(found: Findings) -> Iterator[str]:
     yield f"  answers/s   {found['per_s']:,.1f}"
     yield f"  latency ms  {_latencies(found)}"
     between = (("answers/s", "per_s_95"), ("mean", "mean_ms_95"), ("p99", "p99_ms_95"))
-    spread = [f"{name} {found[key][0]:,.4g} .. {found[key][1]:,.4g}" for name, key in between if found[key]]
+    spread = [f"{name} {_short(found[key][0])} .. {_short(found[key][1])}" for name, key in between if found[key]]
     if spread:
         yield "  95 %        " + "  ".join(spread)
     if found["settled"] is not None:
@@ -38,6 +38,10 @@ def _lines(found: Findings) -> Iterator[str]:
         yield f"  {word} whether each of these reaches no further than {found['precision']:.3g} of its mean"
     requests = found["requests"].items()
     yield "  requests    " + "  ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in requests)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _models(found: Findings) -> Iterator[str]:
