@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -13,14 +14,22 @@ from loadtest.target import Model, tensor
 from loadtest.tensors import Tensors, decode, encode
 from loadtest.where import Where
 
+BINARY = "binary_tensor_data"
+"""The extension, by its name in the server's metadata."""
+
 
 class RestTarget:
-    """A `target.Target`. `binary`: tensors follow the JSON in requests and answers."""
+    """A `target.Target`. `binary`: tensors follow the JSON in requests and answers, if the server knows how."""
 
     def __init__(self, where: Where, *, binary: bool = True) -> None:
         self.url = where.url
-        self._binary = binary
+        self._wanted = binary
         self._client = Client(where)
+
+    @cached_property
+    def _binary(self) -> bool:
+        """MLServer answers binary tensors with status 500."""
+        return self._wanted and BINARY in (self._client.json("GET", "/v2").get("extensions") or ())
 
     def __enter__(self) -> RestTarget:
         return self

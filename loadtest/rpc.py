@@ -49,7 +49,8 @@ class RpcTarget:
     def models(self) -> list[str]:
         """See `Target`."""
         index = self._ask("RepositoryIndex", pb.RepositoryIndexRequest(ready=True))
-        return sorted({entry.name for entry in index.models if entry.state in ("READY", "")})
+        ready = ("READY", "State.READY", "")  # the second is MLServer's
+        return sorted({entry.name for entry in index.models if entry.state in ready})
 
     def model(self, name: str) -> Model:
         """See `Target`."""

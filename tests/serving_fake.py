@@ -1,4 +1,4 @@
-"""A server that speaks TensorFlow Serving's REST as its documentation has it, and echoes at /echo; in a thread."""
+"""A server in a thread: TensorFlow Serving's REST as its documentation has it, V2's bare core, an echo at /echo."""
 
 import contextlib
 import gzip
@@ -35,6 +35,17 @@ MODELS = {
 }
 
 
+V2 = {
+    "/v2": {"name": "fake", "version": "1", "extensions": []},
+    "/v2/models/plain": {
+        "name": "plain",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+    },
+}
+"""A V2 server without any extension."""
+
+
 def predict(model, document):
     if model == "sum":
         return {
@@ -56,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
         parts = self.path.strip("/").split("/")
         if parts[:2] == ["v1", "models"] and parts[-1] == "metadata" and parts[2] in MODELS:
             self.answer(200, {"model_spec": {}, "metadata": {"signature_def": {"signature_def": signatures(parts[2])}}})
+        elif self.path in V2:
+            self.answer(200, V2[self.path])
         elif self.path == "/hello?to=all":
             self.answer(200, {"hello": "all"})
         else:
@@ -65,12 +78,23 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        if self.path == "/echo":
+        if self.path == "/v2/repository/index":
+            self.answer(200, [{"name": "plain"}])
+        elif self.path == "/v2/models/plain/infer":
+            self.infer(body)
+        elif self.path == "/echo":
             right = self.headers.get("authorization") == TOKEN
             self.answer(200 if right else 401, json.loads(body) if right else {"error": "who are you?"})
         else:
             name = self.path.removeprefix("/v1/models/").removesuffix(":predict").split("/versions/")[0]
             self.answer(200, predict(name, json.loads(body)))
+
+    def infer(self, body):
+        try:
+            x = json.loads(body)["inputs"][0]
+            self.answer(200, {"outputs": [x | {"name": "y", "parameters": None}]})
+        except ValueError:
+            self.answer(500, {"error": "binary tensors are not spoken here"})
 
     def answer(self, status, document):
         body = json.dumps(document).encode()

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -20,8 +21,9 @@ from serving_fake import TOKEN, serving_fake
 from tritonclient.grpc import service_pb2 as pb
 
 from loadtest.attack import Attack, Course
-from loadtest.rpc import Slots
+from loadtest.rpc import RpcTarget, Slots
 from loadtest.shot import Shot
+from loadtest.where import parse
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,39 @@ def test_packed_requests_are_smaller_and_their_answers_are_read(ours, tmp_path, 
     assert all_right(packed)
     sizes = [found["bytes"]["sent"] / found["requests"]["sent"] for found in (plain, packed)]
     assert sizes[1] < sizes[0] / 2
+
+
+def test_a_server_without_the_extension_gets_no_binary_tensors(tf_serving, tmp_path):
+    found, _ = run(tmp_path, tf_serving, "--check", "first")
+    assert all_right(found)
+
+
+def test_a_server_with_the_extension_gets_binary_tensors(ours, tmp_path):
+    ask = (ours.url, "--rows", "64")
+    (binary, _), (text, _) = run(tmp_path, *ask), run(tmp_path, *ask, "--json-tensors")
+    sizes = [found["bytes"]["sent"] / found["requests"]["sent"] for found in (binary, text)]
+    assert sizes[0] < sizes[1] / 1.5
+
+
+@pytest.mark.parametrize("ready", ["READY", "State.READY", ""])
+def test_models_are_listed_over_grpc_in_every_servers_words(ready):
+    def index(request, context):
+        states = (("a", "1", ready), ("b", "1", "UNAVAILABLE"), ("b", "2", ready), ("c", "1", "LOADING"))
+        rows = [pb.RepositoryIndexResponse.ModelIndex(name=n, version=v, state=s) for n, v, s in states]
+        return pb.RepositoryIndexResponse(models=rows)
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    serialise = pb.RepositoryIndexResponse.SerializeToString
+    row = grpc.unary_unary_rpc_method_handler(index, pb.RepositoryIndexRequest.FromString, serialise)
+    service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"RepositoryIndex": row})
+    server.add_generic_rpc_handlers((service,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with RpcTarget(parse(f"grpc://127.0.0.1:{port}")) as target:
+            assert target.models() == ["a", "b"]
+    finally:
+        server.stop(None).wait()
 
 
 def attacked(address, request, **slots):
