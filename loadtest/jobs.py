@@ -73,6 +73,8 @@ def precision(text: str) -> float:
 
 def ready(where: Where, what: What, metrics_url: str, stack: ExitStack) -> tuple[Shots, Observer]:
     """The requests for this server, and who asks it how it was; `stack` closes what that needs."""
+    if where.stream and where.scheme != "grpc":
+        raise ValueError(f"--stream: {where.url} is not gRPC")
     metrics_url = metrics_url or (f"{where.url}/metrics" if where.scheme != "grpc" else "")
     if where.path or what.bodies:
         if where.scheme == "grpc":
@@ -105,6 +107,8 @@ def _target(where: Where, what: What) -> Target:
     if what.protocol not in PROTOCOLS:
         raise ValueError(f"--protocol {what.protocol}: expected {' or '.join(PROTOCOLS)}")
     if where.scheme == "grpc":
+        if what.protocol != "v2":
+            raise ValueError(f"--protocol {what.protocol}: over gRPC there is v2")
         from loadtest.rpc import RpcTarget  # noqa: PLC0415 - a second of imports, which REST does without
 
         return RpcTarget(where)

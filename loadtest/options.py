@@ -62,7 +62,9 @@ Stable = Annotated[
 ]
 Window = Annotated[float, typer.Option("--window", min=0.05, metavar="SECONDS", help="Of which intervals are made.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="For one request.")]
-ShapeOf = Annotated[list[str] | None, typer.Option("--shape", metavar="INPUT=8..64", help="Lengths of free axes.")]
+ShapeOf = Annotated[
+    list[str] | None, typer.Option("--shape", metavar="INPUT=8..64", help="Lengths of free axes; 24~0.8 is lognormal.")
+]
 Rows = Annotated[int, typer.Option("--rows", min=1, help="Length of a free first axis.")]
 Distinct = Annotated[
     int | None, typer.Option("--distinct", min=1, help="Different inputs per model; 16, or all in a file.")
