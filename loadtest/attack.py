@@ -177,6 +177,8 @@ class Attack:
             self._count(number, answer, now, now - connection.intended)
         if not connection.open:
             self._all.discard(connection)
+            if self._missing():
+                self._grow()
         elif self._times is None:
             if now < self._until:
                 self._fire(connection, now)
@@ -205,6 +207,14 @@ class Attack:
 
     async def _connect(self) -> Sender:
         return await self._opener.open(self._answered)
+
+    def _missing(self) -> int:
+        """Connections that are wanted and neither there nor being opened."""
+        if self._times is None:
+            wanted = self._connections if monotonic() < self._until else 0
+        else:
+            wanted = min(self._connections, len(self._all) + len(self._late))
+        return max(0, wanted - len(self._all) - len(self._opening))
 
     def _grow(self) -> None:
         if len(self._all) + len(self._opening) < self._connections:
@@ -246,7 +256,7 @@ class Attack:
                 if intended >= self._from:
                     self.tally.was_sent(0, 0.0)
                     self.tally.ran_out(now, "")
-            if self._times is None or self._late:
+            for _ in range(self._missing()):
                 self._grow()
 
 

@@ -96,6 +96,8 @@ def loadtest(
         headers = tuple(map(parse_header, header or ()))
         places = [replace(parse(each), headers=headers, gzip=gzip, stream=stream) for each in (url, versus) if each]
         what = What(weights, wish, bodies(body or ()), protocol, binary=not json_tensors)
+        if versus and metrics:
+            raise ValueError("--metrics names one server's metrics, --versus asks two")
         with ExitStack() as stack:
             pairs = [(each, *jobs.ready(each, what, metrics, stack)) for each in places]
             runs = [
@@ -111,15 +113,22 @@ def loadtest(
         _fail(f"{' or '.join(each for each in (url, versus) if each)} cannot be reached: {error.strerror or error}")
     wanted = wanted or ([] if limits else EVERY_ANSWER)
     if out is not None:
-        out.write_text(json.dumps({"schema": SCHEMA, "url": url, "runs": found}, indent=1) + "\n")
+        _write(out, json.dumps({"schema": SCHEMA, "url": url, "runs": found}, indent=1) + "\n")
     if html is not None:
-        html.write_text(page(url, found))
+        _write(html, page(url, found))
     if junit is not None:
-        junit.write_text(as_junit(url, found, wanted))
+        _write(junit, as_junit(url, found, wanted))
     for criterion in () if wanted is EVERY_ANSWER else wanted:
         for each in found:
             typer.echo(criterion.verdict(each))
     raise typer.Exit(0 if all(criterion.holds(each) for criterion in wanted for each in found) else FAILED)
+
+
+def _write(file: Path, content: str) -> None:
+    try:
+        file.write_text(content)
+    except OSError as error:
+        _fail(f"{file} cannot be written: {error.strerror}")
 
 
 def _compare_files(names: Sequence[str]) -> None:

@@ -69,6 +69,12 @@ def test_a_server_that_closes_after_its_answer_loses_nothing():
     assert (tally.ok, tally.failed) == (fault.seen, 0)
 
 
+@pytest.mark.parametrize("faults", [{"close_every": 1}, {"reset_every": 1}])
+def test_connections_that_are_gone_are_opened_anew_at_once(faults):
+    tally, fault = attack(CLOSED, **faults)
+    assert tally.sent == fault.seen > 100  # looked for them every 50 ms there would be 40
+
+
 def test_who_is_never_answered_times_out_and_is_not_dropped():
     tally, _ = attack(Course(0, 0.5, timeout_s=0.1), silent_every=100)
     assert tally.timed_out > 0

@@ -80,6 +80,14 @@ def test_it_is_a_command_of_headrace(url):
     assert "answers/s" in done.stdout
 
 
+@pytest.mark.parametrize("option", ["--out", "--html", "--junit"])
+def test_a_file_that_cannot_be_written_is_one_sentence(url, option, tmp_path):
+    code, said, error = loadtest(url, *QUICK, option, tmp_path / "nowhere" / "file")
+    assert code == 2
+    assert "answers/s" in said
+    assert error == f"headrace loadtest: {tmp_path}/nowhere/file cannot be written: No such file or directory\n"
+
+
 @pytest.mark.parametrize("load", [("-c", "2"), ("--rate", "0.5"), ("-c", "2", "--workers", "2")])
 def test_an_interrupt_gives_the_report_so_far(url, load, tmp_path):
     out = tmp_path / "run.json"
@@ -151,6 +159,7 @@ def test_without_criteria_the_verdict_is_that_every_request_was_answered(url, tm
         (("--rate", "fast"), "--rate fast: expected 500, 100..1000, "),
         (("--rate", "@/nowhere"), "--rate: /nowhere cannot be read"),
         (("--stream",), "is not gRPC"),
+        (("--versus", "localhost", "--metrics", "http://x"), "--versus asks two"),
         (("--protocol", "v3"), "--protocol v3: expected v2 or v1"),
         (("--body", "/nowhere"), "--body: /nowhere cannot be read: No such file"),
         (("--sweep", "1,two"), "expected numbers of connections such as 1,2,4, found 'two'"),
