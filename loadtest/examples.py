@@ -5,6 +5,7 @@ Receives a path and what the tensors should look like, hands a list back: the te
     x.npy             the one tensor of the model
     data.npz          tensors by name, others are passed over, so that inputs and outputs may share a file
     data.jsonl        a request a line: {"x": [[1, 2]]}, or [[1, 2]] for the one tensor, or the body of a V2 request
+    request.json      one of these
     folder/           pictures, in the order of their names, for a model with one input (`pictures`)
 
 An array with one axis more than its tensor is a stack of requests; one as deep as its tensor is cut into requests of so
@@ -115,7 +116,8 @@ def _fits(where: str, array: Array, tensor: Tensor) -> None:
 
 def _lines(path: Path, tensors: Sequence[Tensor]) -> list[Tensors]:
     found: list[Tensors] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    content = path.read_bytes()
+    for number, line in enumerate([content] if path.suffix == ".json" else content.splitlines(), 1):
         if line.strip():
             where = f"{path}, line {number}"
             try:

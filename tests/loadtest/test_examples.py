@@ -60,6 +60,11 @@ def test_a_line_is_a_request_in_each_of_its_forms(tmp_path, line):
     assert found[0]["x"].tolist() == [[1, 2]]
 
 
+def test_a_json_file_is_one_request(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps({"x": [[1, 2], [3, 4]]}, indent=1))
+    assert shapes(examples(tmp_path / "x.json", [X], 1)) == [{"x": (2, 2)}]
+
+
 def test_lines_may_have_different_lengths(tmp_path):
     (tmp_path / "x.jsonl").write_text("[[1,2,3]]\n[[4]]\n")
     assert shapes(examples(tmp_path / "x.jsonl", [IDS], 1)) == [{"ids": (1, 3)}, {"ids": (1, 1)}]
