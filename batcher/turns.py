@@ -22,6 +22,8 @@ RECENT_S = 0.1
 """How long another model counts as present after its last batch."""
 MODEST = 0.8
 """Share of the best rate that is enough for a batch while others are present: they wait for it."""
+SHORT_S = 0.001
+"""What they may wait for anyway: a batch costs the event loop some 0.1 ms besides what the curve says."""
 CREDIT_S = 0.02
 """Device time that who uses less than his share may save up: so he is behind, and goes first, until he uses more."""
 PATIENCE = 2.0
@@ -259,9 +261,14 @@ class Turn:
 
 
 def modest_rows(expected: Callable[[int], float], limit: int) -> int:
-    """The smallest batch whose rows per second are `MODEST` of the best; sizes in steps of a half at most."""
+    """The smallest batch with `MODEST` of the best rows per second, or the largest such that is over in `SHORT_S`.
+
+    Sizes are looked at in steps of a quarter.
+    """
     sizes = [1]
     while sizes[-1] < limit:
         sizes.append(min(limit, max(sizes[-1] + 1, sizes[-1] * 5 // 4)))
-    rates = [rows / max(expected(rows), 1e-9) for rows in sizes]
-    return next(rows for rows, rate in zip(sizes, rates, strict=True) if rate >= MODEST * max(rates))
+    seconds = [max(expected(rows), 1e-9) for rows in sizes]
+    least = MODEST * max(rows / each for rows, each in zip(sizes, seconds, strict=True))
+    good = [(rows, each) for rows, each in zip(sizes, seconds, strict=True) if rows / each >= least]
+    return max([good[0][0], *(rows for rows, each in good if each <= SHORT_S)])

@@ -229,6 +229,12 @@ def test_modest_batches_have_a_rate_that_is_modest_and_not_more_rows_than_may_be
     assert few / seconds[few] >= MODEST * len(costs) / seconds[-1] * (1 - 1e-9)
 
 
+def test_batches_that_are_over_before_anybody_notices_are_not_made_smaller():
+    assert modest_rows(lambda rows: 0.0001 + 0.00001 * rows, 64) == 64
+    assert modest_rows(lambda rows: 0.0001 + 0.00002 * rows, 64) == 41  # of 1, 2, 3, ... 33, 41, 51, 63, 64
+    assert modest_rows(lambda rows: 0.01 + 0.001 * rows, 64) < 64
+
+
 class Pair:
     """Two batchers under virtual time whose executors share a device."""
 
