@@ -170,8 +170,8 @@ class Adaptive:
         """See `Controller`. `running`: on average during this run, itself included."""
         self.curve.ran(rows, seconds, running)
         changed = self._watch.changed(now, rows)
-        if changed:
-            self._hurry(now, FIRST * 2 if changed == SHOCK else FIRST * 4, anew=changed == SHOCK)
+        if changed and self._hurry(now, FIRST * 2 if changed == SHOCK else FIRST * 4, anew=changed == SHOCK):
+            self._watch.reset()
         if not self.curve.runs % RECUT:
             self._learn_cut()
         if not 1 / SURPRISE < self.curve.moved < SURPRISE:
@@ -189,16 +189,16 @@ class Adaptive:
         good = largest_good(known)
         self.cut_rows = good if good < known[-1][0] and self.curve.trusted() else self.limits.max_batch_rows
 
-    def _hurry(self, now: float, requests: int, *, anew: bool = False) -> None:
-        """Something has changed: plan after so many more requests. Not at once again if that has just been done.
+    def _hurry(self, now: float, requests: int, *, anew: bool = False) -> bool:
+        """Something has changed: plan after so many more requests. Not at once again if that has just been done: False.
 
         With `anew` it may be the requests that have, and those before say nothing of those to come.
         """
         if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < HURRIED_REST_S):
-            return
+            return False
         if not self.arrivals.recording:
             if self._cheap():
-                return
+                return False
             self._record_anew()
         elif anew and self.arrivals.fresh >= FEWEST:
             if self.arrivals.fresh > self.arrivals.kept // 4:
@@ -207,6 +207,7 @@ class Adaptive:
         enough = max(requests, FIRST - len(self.arrivals))
         self._next = min(self._next, self._came + enough)
         self._rest_s = 0.0
+        return True
 
     def _cheap(self) -> bool:
         """Nothing that a plan could say is worth the planning."""

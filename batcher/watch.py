@@ -33,7 +33,10 @@ class Watch:
         self._short = _Span(-1.0)
 
     def changed(self, now: float, rows: int) -> float:
-        """Called for each batch: 0, or `SURPRISE` or `SHOCK` if one of the numbers has changed by as much."""
+        """Called for each batch: 0, or `SURPRISE` or `SHOCK` if one of the numbers has changed by as much.
+
+        Said again and again until it is reset: whoever hears it may have no time just now.
+        """
         long, short, usual = self._long, self._short, self._usual
         if long.start < 0:
             self._long, self._short = _Span(now), _Span(now)
@@ -44,11 +47,10 @@ class Watch:
         short.rows += rows
         if short.batches >= QUICK or (usual and short.batches >= FEW and short.rows >= QUICK * usual[0]):
             means = short.means(now)
+            self._short = _Span(now)
             if usual and _differs(means, usual, SHOCK):
-                self.reset()
                 return SHOCK
             self._usual = usual or means
-            self._short = _Span(now)
         if long.batches < WINDOW:
             return 0.0
         means = long.means(now)
@@ -56,7 +58,6 @@ class Watch:
         if not self._settled or self._usual is None:
             self._usual, self._settled = means, True
         elif _differs(means, self._usual, SURPRISE):
-            self._usual = means
             return SURPRISE
         return 0.0
 

@@ -27,3 +27,13 @@ def test_a_slow_rise_is_seen_though_no_window_differs_much_from_the_one_before()
         each, now = batches(watch, now, 65, 0.01, rows)
         said += each
     assert [each for each in said if each] == [SURPRISE]
+
+
+def test_a_change_is_said_again_until_somebody_has_time_for_it():
+    watch = Watch()
+    _, now = batches(watch, 0.0, 20, 0.01, 2)
+    said, now = batches(watch, now, 100, 0.01, 20)
+    assert said.count(SHOCK) > 1
+    watch.reset()
+    said, _ = batches(watch, now, 100, 0.01, 20)
+    assert not any(said)
