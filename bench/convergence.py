@@ -50,10 +50,10 @@ class Switch:
     def started(self, now, rows, running):
         pass
 
-    def finished(self, now, rows, seconds, running, clients):
+    def finished(self, now, rows, seconds, running, clients, key=()):
         pass
 
-    def decide(self, now, rows, oldest, running):
+    def decide(self, now, rows, oldest, running, key=()):
         return (self.after if now >= self.at else self.before).decide(now, rows, oldest, running)
 
 
