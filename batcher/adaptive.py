@@ -271,8 +271,9 @@ class Adaptive:
         self.listens = self.arrivals.recording or settings.waits
 
     def _first_plan(self) -> Plan:
-        """Everything at once."""
+        """Everything at once, in large batches: which size is best is hardly known, and each costs the loop time."""
         if not self.curve.known():
             return Plan(1, tuple(range(self._top + 1)))
-        table = self.curve.table(self._top)
-        return at_once(table, self.curve.slowdown).plan(table, self.curve.slowdown, Load())
+        table, slowdown = self.curve.table(self._top), self.curve.slowdown
+        settings = replace(at_once(table, slowdown), most_rows=largest_good(list(enumerate(table))[1:]))
+        return settings.plan(table, slowdown, Load())
