@@ -22,7 +22,7 @@ from executor.background import step_back
 
 logger = logging.getLogger("headrace.planning")
 
-NICENESS = 5
+NICENESS = 19
 """On a core that is wanted all the time the thread gets a quarter of it."""
 
 Planned: TypeAlias = Callable[[Settings | None, float], None]
