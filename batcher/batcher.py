@@ -79,6 +79,7 @@ class Batcher:
         self._deadlines = Deadlines(model, controller, self._queue, counters, *limits)
         self._recovery = Recovery(model, self._queue, max_batch_rows, self._cut)
         self._sleepers: deque[asyncio.Future[None]] = deque()
+        self._sleeps = 0
         self._slots: list[asyncio.Task[None]] = []
         self._alarm = Alarm(self._wake)
         self._turn = turn or Turns().join()
@@ -163,8 +164,10 @@ class Batcher:
 
     # -- the loop ---------------------------------------------------------------------------------------------------
     async def _pull(self) -> None:
+        free, sleeps = 0.0, -1
         while True:
-            await self._run(await self._next_batch())  # kept in no variable: an idle slot holds no tensor
+            await self._run(await self._next_batch(), free, sleeps)  # kept in no variable: an idle slot holds no tensor
+            free, sleeps = self._clock(), self._sleeps
             if self._queue.rows:
                 await asyncio.sleep(0)  # an executor that runs on this loop never lets go of it by itself
 
@@ -186,6 +189,7 @@ class Batcher:
                 await self._sleep(now, again)
 
     async def _sleep(self, now: float, again: float) -> None:
+        self._sleeps += 1
         if again < inf:
             self._alarm.set(now, again)
         self._full_house = again == inf and self._queue.rows > 0 and not self._turn.wants
@@ -236,10 +240,14 @@ class Batcher:
                     self._turn.want()
                 return
 
-    async def _run(self, batch: list[Entry]) -> None:
-        """Run a closed batch, deliver to each entry, tell the controller. Raises nothing."""
+    async def _run(self, batch: list[Entry], free: float, sleeps: int) -> None:
+        """Run a closed batch, deliver to each entry, tell the controller. Raises nothing.
+
+        Its slot was free since `free`. If none slept since, the loop took so long to come to it: the batch's time too.
+        """
         started = time.perf_counter_ns()
         taken = self._clock()
+        since = free if self._sleeps == sleeps else taken
         busy_s = self._in_flight.change(taken, +1)
         rows = [entry.rows for entry in batch]
         if self._turn.together:
@@ -272,7 +280,7 @@ class Batcher:
             if verdict is not None:
                 deliver(self._model, batch, [verdict])
             del failure, verdict  # its traceback holds this frame: together they would keep the batch's tensors
-            self._ended(batch, sum(rows), taken, busy_s, worked=False)
+            self._ended(batch, sum(rows), taken, since, busy_s, worked=False)
             return
         if self.accounts.entries:
             spans = (assembled - started) / 1e9, (ran - assembled) / 1e9, (done - ran) / 1e9
@@ -282,9 +290,9 @@ class Batcher:
         self._counters.batch_ran(sum(rows), queued_ns, assembled - started, ran - assembled, done - ran)
         if self._recovery.pending:
             self._recovery.worked(sum(rows), self._clock())
-        self._ended(batch, sum(rows), taken, busy_s, worked=True)
+        self._ended(batch, sum(rows), taken, since, busy_s, worked=True)
 
-    def _ended(self, batch: list[Entry], rows: int, taken: float, busy_s: float, *, worked: bool) -> None:
+    def _ended(self, batch: list[Entry], rows: int, taken: float, since: float, busy_s: float, *, worked: bool) -> None:
         """A slot is free again. What the controller learns is the time for which it was not, answers included."""
         now = self._clock()
         busy_s = self._in_flight.change(now, -1) - busy_s
@@ -294,7 +302,7 @@ class Batcher:
         if self._deadlines.outlook is not None:
             self._deadlines.outlook.ended(id(batch), now, worked=worked)
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
-        seconds = now - taken if worked else 0.0
+        seconds = now - since if worked else 0.0
         if seconds and self._lengths is not None:
             seconds = self._lengths.ran(batch, rows, seconds)
         self.controller.finished(now, rows, seconds, beside, clients, batch[0].key)

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 
 import pytest
 from batcher_fakes import Asked, Batching, batching
@@ -238,3 +239,37 @@ async def test_closing_stops_every_loop():
     await batcher.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert entry.deliveries == []
+
+
+class Heard(Timer):
+    """A timer that remembers the seconds that it was told of each batch."""
+
+    def __init__(self):
+        super().__init__(Limits(1), 1)
+        self.seconds = []
+
+    def finished(self, now, rows, seconds, running, clients, key=()):
+        self.seconds.append(seconds)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_turns_of_the_loop_between_two_batches_count_as_the_later_ones_time(together):
+    """Every look at this clock is a second later, as if the loop had been busy meanwhile."""
+    controller, looks = Heard(), itertools.count()
+
+    async def scenario():
+        batcher = Batcher(
+            ModelId("m", 1), FakeExecutor(), controller, 1, 100, ModelCounters(1), clock=lambda: float(next(looks))
+        )
+        batcher.start()
+        for value in range(3):
+            batcher.submit(Asked([value]))
+            if not together:
+                await turns()
+        await turns()
+        await batcher.close()
+
+    asyncio.run(scenario())
+    first, *later = controller.seconds
+    assert len(later) == 2
+    assert all((seconds > first) is together for seconds in later)
