@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from math import inf
 from typing import Any
 
 from batcher.account import Accounts
 from batcher.adaptive import Adaptive
-from batcher.alarm import Alarm
 from batcher.assemble import concat, split
 from batcher.controller import Controller
 from batcher.cut import Rejoin
@@ -33,6 +31,7 @@ from batcher.in_flight import InFlight
 from batcher.lengths import Lengths
 from batcher.queue import RowQueue
 from batcher.recovery import Recovery
+from batcher.sleepers import Sleepers
 from batcher.turns import Turn, Turns
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
@@ -78,12 +77,10 @@ class Batcher:
         limits = max_queue_rows, max_queue_bytes, row_bytes
         self._deadlines = Deadlines(model, controller, self._queue, counters, *limits)
         self._recovery = Recovery(model, self._queue, max_batch_rows, self._cut)
-        self._sleepers: deque[asyncio.Future[None]] = deque()
-        self._sleeps = 0
+        self._sleepers = Sleepers(self._woken)
         self._slots: list[asyncio.Task[None]] = []
-        self._alarm = Alarm(self._wake)
         self._turn = turn or Turns().join()
-        self._turn.look = self._wake
+        self._turn.look = self._sleepers.wake
         self._in_flight = InFlight()
         self._full_house = False
         """As many batches are in flight as should be: nobody needs to look until one of them ends."""
@@ -99,7 +96,7 @@ class Batcher:
         for slot in self._slots:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
-        self._alarm.close()
+        self._sleepers.close()
         self._turn.close(self._clock())
 
     def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
@@ -120,7 +117,7 @@ class Batcher:
         if self.controller.listens:
             self.controller.arrived(entry.arrived, entry.rows, entry.client, entry.key)
         if self._sleepers and not self._full_house:
-            self._wake()
+            self._sleepers.wake()
 
     def refuse_unread(self, timeout_s: float) -> Overloaded | None:
         """What `submit` would raise now for any entry of the usual priority with this timeout; None if it depends.
@@ -167,7 +164,7 @@ class Batcher:
         free, sleeps = 0.0, -1
         while True:
             await self._run(await self._next_batch(), free, sleeps)  # kept in no variable: an idle slot holds no tensor
-            free, sleeps = self._clock(), self._sleeps
+            free, sleeps = self._clock(), self._sleepers.sleeps
             if self._queue.rows:
                 await asyncio.sleep(0)  # an executor that runs on this loop never lets go of it by itself
 
@@ -189,13 +186,12 @@ class Batcher:
                 await self._sleep(now, again)
 
     async def _sleep(self, now: float, again: float) -> None:
-        self._sleeps += 1
-        if again < inf:
-            self._alarm.set(now, again)
         self._full_house = again == inf and self._queue.rows > 0 and not self._turn.wants
-        sleeper = asyncio.get_running_loop().create_future()
-        self._sleepers.append(sleeper)
-        await sleeper
+        await self._sleepers.sleep(now, again)
+
+    def _woken(self) -> None:
+        if self._turn.together:
+            self._turn.want()
 
     def _decide(self, now: float, key: Hashable, waiting: Waiting) -> Dispatch | WaitUntil:
         most = self._recovery.max_batch_rows
@@ -228,17 +224,8 @@ class Batcher:
         if self.accounts.entries:
             self.accounts.closed(batch, verdict.reason, self._in_flight.count + 1)
         if self._sleepers and self._queue.rows:
-            self._wake()  # what is left may be a batch too
+            self._sleepers.wake()  # what is left may be a batch too
         return batch
-
-    def _wake(self) -> None:
-        while self._sleepers:
-            sleeper = self._sleepers.popleft()
-            if not sleeper.done():
-                sleeper.set_result(None)
-                if self._turn.together:
-                    self._turn.want()
-                return
 
     async def _run(self, batch: list[Entry], free: float, sleeps: int) -> None:
         """Run a closed batch, deliver to each entry, tell the controller. Raises nothing.
@@ -247,7 +234,7 @@ class Batcher:
         """
         started = time.perf_counter_ns()
         taken = self._clock()
-        since = free if self._sleeps == sleeps else taken
+        since = free if self._sleepers.sleeps == sleeps else taken
         busy_s = self._in_flight.change(taken, +1)
         rows = [entry.rows for entry in batch]
         if self._turn.together:

@@ -29,10 +29,10 @@ async def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         thread.shutdown(wait=False)
 
 
-def step_back(niceness: int = _LOWEST) -> None:
+def step_back() -> None:
     """Let everyone else have the cores first, for the rest of this thread's life. Threads that it starts inherit it.
 
     There is no way back without privileges: only for a thread of one's own.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)

@@ -1,8 +1,8 @@
 """The thread in which plans are found, one after the other: in the supervisor, out of the way of requests.
 
 A plan takes some tenths of a second of Python. In a replica, it and the event loop would wait for each other's
-interpreter lock; the supervisor has little else to do. The thread steps back, but not behind everyone: with the lowest
-priority, on a core full of requests, a plan took four seconds. How much it takes in all is bounded by who asks
+interpreter lock; the supervisor has little else to do. The thread steps back behind everyone else: a plan comes late on
+a core that is full of requests, and costs them nothing. How much it takes in all is bounded by who asks
 (`server.pool.planner`).
 """
 
@@ -21,9 +21,6 @@ from batcher.twin import Picture, Settings, Twin
 from executor.background import step_back
 
 logger = logging.getLogger("headrace.planning")
-
-NICENESS = 19
-"""On a core that is wanted all the time the thread gets a quarter of it."""
 
 Planned: TypeAlias = Callable[[Settings | None, float], None]
 """What was found, and the seconds of CPU that it took."""
@@ -45,7 +42,7 @@ class PlanningThread:
         self._asked.put((asyncio.get_running_loop(), picture, settings, planned))
 
     def _work(self) -> None:
-        step_back(NICENESS)
+        step_back()
         while True:
             self._one(*self._asked.get())
 

@@ -5,7 +5,7 @@ import threading
 from batcher.decide import Limits
 from batcher.simulate import Load
 from batcher.twin import Picture, Settings
-from server.planning import NICENESS, PlanningThread
+from server.planning import PlanningThread
 
 SECONDS = [0.0, 0.004, 0.005, 0.006, 0.007]
 
@@ -37,7 +37,7 @@ def test_the_thread_steps_back_behind_those_who_serve():
         return 0.0
 
     planned(PlanningThread(clock), Picture(SECONDS, (1.0, 1.0), (1.0,), Load(), Limits(4)), None)
-    assert seen == [NICENESS] * 2
+    assert seen == [19] * 2
 
 
 def test_a_planning_that_fails_leaves_what_was_in_force_and_the_thread_goes_on(caplog):
