@@ -1,6 +1,7 @@
 """One HTTP connection: what order answers have, who is told what, and what happens to whoever leaves."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -218,16 +219,23 @@ def test_failed_run_is_500_with_its_sentence(on, data):
     on(scenario)
 
 
+@contextlib.asynccontextmanager
+async def full(front):
+    """A queue without room behind a batch that runs until the executor's gate is set, and who waits in it."""
+    executor = front.plane.executor()
+    executor.gate.clear()
+    async with front.client() as first, front.client() as second:
+        first.send(GOOD)
+        await executor.entered.wait()
+        second.send(request(INFER, document(*[0] * 32)))
+        await front.plane.until(lambda: front.plane.cell(cell.QUEUE_ROWS) == 16)
+        yield executor, second
+
+
 @pytest.mark.parametrize("way", [request, chunked])
 def test_full_queue_is_503_and_says_to_come_again(on, way):
     async def scenario(front, client):
-        executor = front.plane.executor()
-        executor.gate.clear()
-        async with front.client() as first, front.client() as second:
-            first.send(GOOD)
-            await executor.entered.wait()
-            second.send(request(INFER, document(*[0] * 32)))
-            await front.plane.until(lambda: front.plane.cell(cell.QUEUE_ROWS) == 16)
+        async with full(front) as (executor, second):
             client.send(way(INFER, document()))
             answer = await client.answer()
             assert answer.status == 503
@@ -246,13 +254,7 @@ def test_a_body_that_comes_after_its_refusal_is_dropped(on, leaving):
     data = request(INFER, head + bytes(5000), inference_header_content_length=len(head))
 
     async def scenario(front, client):
-        executor = front.plane.executor()
-        executor.gate.clear()
-        async with front.client() as first, front.client() as second:
-            first.send(GOOD)
-            await executor.entered.wait()
-            second.send(request(INFER, document(*[0] * 32)))
-            await front.plane.until(lambda: front.plane.cell(cell.QUEUE_ROWS) == 16)
+        async with full(front) as (executor, _):
             client.send(GOOD)
             assert (await client.answer()).status == 503
             for cut in (len(data) - 5000, len(data) - 1):
