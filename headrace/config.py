@@ -184,6 +184,12 @@ class ModelConfig(_Frozen):
     execution_providers: tuple[Provider | str, ...] = Field(
         (), description="In order of preference; empty: the best that is installed. One named and missing is an error."
     )
+    placement: Literal["auto", "inline", "shared"] = Field(
+        "auto",
+        description="Where the model runs. inline: in every replica; shared: in an engine, a process that gathers the"
+        " batches of all replicas, and whose death no other model notices; auto: shared on a GPU that several replicas"
+        " use, else inline.",
+    )
     versions: Latest | Literal["all"] | tuple[int, ...] = Field(
         Latest(), description="Which versions to serve: {latest: N}, all, or a list of version numbers."
     )

@@ -120,24 +120,23 @@ class ConfigError(ServingError):
     slug = "config_error"
 
 
-SLUGS: tuple[str, ...] = tuple(
-    kind.slug
-    for kind in (
-        ServingError,
-        BadRequest,
-        TooLarge,
-        UnsupportedMedia,
-        NotSupported,
-        ModelNotFound,
-        ModelNotReady,
-        QueueFull,
-        DeadlineExceeded,
-        Cancelled,
-        ExecutorFailed,
-        LoadFailed,
-        RepositoryError,
-        OutOfMemory,
-        WouldBeLate,
-    )
+_ENDINGS: tuple[type[ServingError], ...] = (
+    ServingError,
+    BadRequest,
+    TooLarge,
+    UnsupportedMedia,
+    NotSupported,
+    ModelNotFound,
+    ModelNotReady,
+    QueueFull,
+    DeadlineExceeded,
+    Cancelled,
+    ExecutorFailed,
+    LoadFailed,
+    RepositoryError,
+    OutOfMemory,
+    WouldBeLate,
 )
+SLUGS: tuple[str, ...] = tuple(kind.slug for kind in _ENDINGS)
 """Slugs that can end a request, in the order in which the counters keep them."""
+BY_SLUG: dict[str, type[ServingError]] = {kind.slug: kind for kind in _ENDINGS}

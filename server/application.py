@@ -24,6 +24,7 @@ from model_repo.manager import Manager
 from model_repo.spec import VersionSpec
 from server import logs
 from server.dataplane import DataPlane
+from server.engine.access import engine_for
 from server.metrics import PoolMetrics
 from server.pool.application import ReplicaPlace
 from server.pool.channel import Settle
@@ -32,7 +33,7 @@ from server.rest.app import make_app
 from server.rest.shortcut import ShortCut
 from server.rest.site import Site
 from server.rpc.front import GrpcFront
-from server.servable import Servable, load_servable
+from server.servable import Servable, load_servable, servable
 from server.statistics import REFUSALS, Statistics
 from server.waiting import WaitingRoom
 from server.warmup import warm_up
@@ -133,29 +134,31 @@ class Application:
     async def _prepare(self, spec: VersionSpec) -> Servable:
         """Load, and wait until every replica has: what is returned is published. Raises LoadFailed."""
         agreement = self._place.agreement
-        object_to = partial(agreement.object_to, spec)
         try:
-            async with self._loads:
-                servable = await load_servable(
-                    spec,
-                    self._place.replicas,
-                    self._statistics.open,
-                    object_to,
-                    self._cache,
-                    self._place.planner,
-                    self._devices,
-                )
+            loaded = await self._load(spec)
         except BaseException as error:  # whatever it was, the others must not wait
             agreement.refuse(spec, str(error) or type(error).__name__)
             raise
         try:
-            await self._rehearse(servable, spec)
+            await self._rehearse(loaded, spec)
             await agreement.publish(spec)
         except BaseException:
-            await servable.close()
+            await loaded.close()
             raise
-        servable.trial.begin()
-        return servable
+        loaded.trial.begin()
+        return loaded
+
+    async def _load(self, spec: VersionSpec) -> Servable:
+        place = self._place
+        object_to = partial(place.agreement.object_to, spec)
+        engine = engine_for(spec, place.replicas)
+        if engine is not None:
+            remote = await place.engines.load(spec, engine)
+            return servable(spec, remote, self._statistics.open(spec.id, remote.max_batch_rows), object_to)
+        async with self._loads:
+            return await load_servable(
+                spec, place.replicas, self._statistics.open, object_to, self._cache, place.planner, self._devices
+            )
 
     async def _rehearse(self, new: Servable, spec: VersionSpec) -> None:
         """Warm up with the model's own samples, then answer what its predecessor was asked last. Raises LoadFailed."""

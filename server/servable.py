@@ -1,50 +1,36 @@
-"""One loaded model version, composed of the parts that do not know each other: metadata, batcher, executor, counters.
+"""One loaded model version as a replica has it: what a request for it needs, whoever runs it.
 
-`load_servable` is what the repository's manager calls; the data plane holds a handle on the result while a request
-runs. Closing comes after the last handle is released.
+The data plane holds a handle on it while a request runs. Closing comes after the last handle is released.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from math import inf
+from typing import Any
 
-from batcher.adaptive import Adaptive, Planner, plan_at_once
-from batcher.batcher import Batcher
-from batcher.controller import Controller
-from batcher.decide import Limits
-from batcher.lengths import Lengths
+from batcher.adaptive import Planner, plan_at_once
 from batcher.priorities import Priorities
-from batcher.timer import Timer
 from batcher.turns import Turns
-from executor.background import in_background
 from executor.cache import Cache
-from executor.load import LoadedModel, load_model
-from executor.providers import ON_THE_CPU
-from headrace.config import BatchingLimits, ModelConfig
-from headrace.cores import usable_cores
+from headrace.config import ModelConfig
 from headrace.counters import ModelCounters
 from headrace.executor import Executor
-from headrace.models import ModelId, ModelMetadata
+from headrace.models import ModelMetadata
 from model_repo.spec import VersionSpec
 from server.check import RequestCheck
+from server.core import Core, OpenCounters, load_core
+from server.engine.remote import RemoteCore
+from server.gatherer import Gatherer
 from server.recent import Recent
 from server.trial import Trial
 
-UNBATCHED = BatchingLimits(controller="timer")
-"""With nobody to share a batch there is nobody to wait for."""
-
-BATCH_S, ROW_S = 35e-6, 10e-6
-"""What a batch and each request in it take besides the run: putting together, answering. Until it is learnt."""
-
-OpenCounters = Callable[[ModelId, int], ModelCounters]
-"""(model, max_batch_rows) -> this replica's counters of that version."""
+Describe = Callable[[bool], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Servable:
-    """Everything a request for this version needs. Made by `load_servable`."""
+    """Everything a request for this version needs. Made by `servable`."""
 
     metadata: ModelMetadata
     config: ModelConfig
@@ -54,18 +40,20 @@ class Servable:
     """Execution providers in force, the preferred one first."""
     max_batch_rows: int
     check: RequestCheck
-    batcher: Batcher
+    batcher: Gatherer
     executor: Executor
     counters: ModelCounters
     trial: Trial
     priorities: Priorities
+    describe: Describe
+    """What its batcher has learnt, as JSON; with the argument true also the recent requests. See `Core.describe`."""
     recent: Recent | None = None
     """Its last requests, if its successor is to rehearse them."""
     default_timeout_us: int = 0
     """Of requests that bring none; 0: none either."""
 
     async def close(self) -> None:
-        """Stop pulling, give back the device. No request is under way and none follows."""
+        """Let it go. No request is under way and none follows."""
         await self.batcher.close()
         await self.executor.close()
 
@@ -79,85 +67,29 @@ async def load_servable(
     planner: Planner = plan_at_once,
     devices: dict[str, Turns] | None = None,
 ) -> Servable:
-    """Load, warm up and start one version. Raises LoadFailed with the reason.
+    """Load a version in this process. See `load_core` and `servable`."""
+    core = await load_core(spec, replicas, open_counters, cache, planner, devices)
+    return servable(spec, core, core.counters, object_to)
 
-    `object_to` is called with a reason if too many runs fail once it is published (`trial.py`). `cache` is where the
-    weights that replicas share are kept, `devices` the turns of those that its executors use.
-    """
-    loaded = await in_background(
-        load_model,
-        spec.id,
-        spec.model_file,
-        spec.config,
-        replicas=replicas,
-        labels=spec.labels,
-        declared_inputs=spec.declared_inputs,
-        declared_outputs=spec.declared_outputs,
-        cache=cache,
-        own_thread=True,
-    )
-    metadata, batching = loaded.metadata, spec.config.batching
-    max_batch_rows = batching.max_batch_rows if metadata.batchable else 1
-    counters = open_counters(spec.id, max_batch_rows)
-    controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner)
-    expected = controller.curve.seconds if isinstance(controller, Adaptive) else None
-    turns = _turns(devices, loaded.device, replicas) if devices is not None else None
-    batcher = Batcher(
-        spec.id,
-        loaded.executor,
-        controller,
-        max_batch_rows,
-        batching.max_queue_rows,
-        counters,
-        max_queue_bytes=batching.max_queue_bytes,
-        row_bytes=metadata.row_bytes,
-        batched=metadata.batchable,
-        lengths=_lengths(loaded),
-        turn=turns.join(batching.weight, expected) if turns is not None else None,
-    )
-    batcher.start()
-    checks = spec.config.safe_reload
+
+def servable(
+    spec: VersionSpec, core: Core | RemoteCore, counters: ModelCounters, object_to: Callable[[str], None]
+) -> Servable:
+    """Of what is loaded. `object_to` is called with a reason if too many runs fail once it is published (`trial`)."""
+    batching, checks = spec.config.batching, spec.config.safe_reload
     return Servable(
-        metadata=metadata,
+        metadata=core.metadata,
         config=spec.config,
         model_file=spec.model_file.name,
-        providers=loaded.providers,
-        max_batch_rows=max_batch_rows,
-        check=RequestCheck(metadata),
-        batcher=batcher,
-        executor=loaded.executor,
+        providers=core.providers,
+        max_batch_rows=core.max_batch_rows,
+        check=RequestCheck(core.metadata),
+        batcher=core.batcher,
+        executor=core.executor,
         counters=counters,
         trial=Trial(counters, checks, object_to),
         priorities=Priorities(spec.id, batching.priority_levels, batching.level, batching.ageing_ms / 1e3),
+        describe=core.describe,
         recent=Recent(checks.requests, checks.max_request_bytes) if checks.requests else None,
         default_timeout_us=int((batching.default_timeout_ms or 0.0) * 1e3),
-    )
-
-
-def _turns(devices: dict[str, Turns], device: str, replicas: int) -> Turns:
-    """Those of this device. A replica with less than two cores runs nothing faster beside something else."""
-    if device not in devices:
-        devices[device] = Turns(alone_is_best=device == ON_THE_CPU and usable_cores() < 2 * replicas)
-    return devices[device]
-
-
-def _lengths(loaded: LoadedModel) -> Lengths | None:
-    padding = loaded.metadata.padding
-    if padding is None:
-        return None
-    timed = [(rows, length, seconds + BATCH_S + rows * ROW_S) for rows, length, seconds in loaded.costs]
-    return Lengths(padding, timed)
-
-
-def _controller(batching: BatchingLimits, max_batch_rows: int, loaded: LoadedModel, planner: Planner) -> Controller:
-    slots, delay_ms = loaded.executor.slots, batching.max_queue_delay_ms
-    if batching.controller == "timer":
-        return Timer(Limits(max_batch_rows, (delay_ms or 0.0) / 1e3), slots)
-    return Adaptive(
-        Limits(max_batch_rows, inf if delay_ms is None else delay_ms / 1e3),
-        slots,
-        seed=[(rows, seconds + BATCH_S + rows * ROW_S) for rows, seconds in loaded.curve],
-        objective=batching.objective,
-        slo_s=(batching.slo_ms or 0.0) / 1e3,
-        planner=planner,
     )

@@ -15,11 +15,8 @@ import msgspec
 from google.protobuf import json_format
 from tritonclient.grpc import model_config_pb2
 
-from batcher.adaptive import Adaptive
-from batcher.describe import forecasts
-from executor.background import in_background
 from headrace import __version__, cell
-from headrace.counters import LEFT_AT, REASON_AT, ModelCounters
+from headrace.counters import ModelCounters
 from headrace.datatypes import Datatype
 from headrace.errors import ModelNotFound, ModelNotReady
 from headrace.models import ModelId, TensorSpec
@@ -152,19 +149,9 @@ async def batcher(
 ) -> dict[str, Any]:
     """What this replica's batcher of one version has learnt and does, and why. Raises ModelNotFound, ModelNotReady."""
     servable = plane.models.look(name, version)
-    id, controller = servable.metadata.id, servable.batcher.controller
-    closed = {reason: servable.counters.cells[at] for reason, at in REASON_AT.items()}
-    document = {
-        "model": id.name,
-        "version": str(id.version),
-        "replica": replica,
-        **servable.batcher.describe(recording=recording),
-        "batches_closed": closed,
-        "left": {reason: servable.counters.cells[at] for reason, at in LEFT_AT.items()},
-    }
-    if isinstance(controller, Adaptive) and controller.curve.known():
-        document["forecasts"] = await in_background(forecasts, controller.picture(), controller.plan)
-    return document
+    id = servable.metadata.id
+    about = {"model": id.name, "version": str(id.version), "replica": replica}
+    return about | await servable.describe(recording)
 
 
 def repository_index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from model_repo.found import Problem
 from model_repo.manager import Manager
 from model_repo.spec import VersionSpec
 from server.check import RequestCheck
+from server.core import Core
 from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
 from server.pool import journal
@@ -133,11 +134,12 @@ class Plane:
             batched=metadata.batchable,
         )
         batcher.start()
+        providers = ("CPUExecutionProvider",)
         return Servable(
             metadata=metadata,
             config=spec.config,
             model_file="model.onnx",
-            providers=("CPUExecutionProvider",),
+            providers=providers,
             max_batch_rows=rows,
             check=RequestCheck(metadata),
             batcher=batcher,
@@ -145,6 +147,7 @@ class Plane:
             counters=counters,
             trial=Trial(counters, spec.config.safe_reload, self.objections.append),
             priorities=Priorities(spec.id, 3, 2, 1.0),
+            describe=Core(metadata, providers, rows, batcher, executor, counters).describe,
             recent=Recent(100, 1 << 20),
         )
 

@@ -1,4 +1,4 @@
-"""What the supervisor spawns: `python -P -m server.pool CONTROL_FD LISTENING_FD DIRECTORY APPLICATION`.
+"""What the supervisor spawns: `python -P -m server.pool CONTROL_FD DIRECTORY APPLICATION LISTENING_FD`.
 
 The death pipe comes first: even the imports of replica.py take half a second of CPU, in which the parent may go.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from server.pool.death_pipe import end_with_parent
 
 if __name__ == "__main__":
-    control_fd, listening_fd, directory, application = sys.argv[1:]
+    control_fd, directory, application, listening_fd = sys.argv[1:]
     end_with_parent(int(control_fd), Path(directory))
 
     from server.pool.replica import main

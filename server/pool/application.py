@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from headrace.config import ServerConfig
+from server.engine.access import EngineAccess
 from server.pool.agreement import Agreement
 from server.pool.board import Board
 from server.pool.editor import Editor
@@ -28,7 +29,7 @@ class ReplicaPlace:
     """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it;
     `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise;
     `happened(since, model)` gives the pool's events (journal.py); `waker` is for those who wait for a model that is
-    asleep; `planner` finds plans for batchers.
+    asleep; `planner` finds plans for batchers; `engines` run what this replica does not run itself.
     """
 
     index: int
@@ -43,6 +44,7 @@ class ReplicaPlace:
     happened: Callable[[int, str], list[Happened]]
     waker: Waker
     planner: Planner
+    engines: EngineAccess
 
     def connection_closed(self) -> None:
         """Every protocol from `ReplicaApplication.connection` calls this once, in its `connection_lost`.

@@ -1,7 +1,9 @@
 """The control channel between supervisor and replica: one JSON message per line over a socketpair.
 
-    supervisor  -- Boot, Wanted, Verdict, Settle, Edited, Planned, then Drain -->    replica
-                <-- Vote, Objection, Settled, Edit, Wake, Woken, Plan, Ready or Failed, Draining --
+    supervisor  -- Boot, Wanted, Verdict, Settle, Edited, Planned, EngineUp, EngineDown, then Drain -->    replica
+                <-- Vote, Objection, Settled, Edit, Wake, Woken, Plan, Need, Ready or Failed, Draining --
+    supervisor  -- Boot, Planned -->     engine
+                <-- Plan, Ready or Failed --
 
 Invariants: 1. The end of the stream means that the peer is gone; there is no other heartbeat. 2. A line is at most
 `MAX_LINE` bytes and no more than that may wait to be written; whoever breaks either rule is treated as gone.
@@ -124,6 +126,25 @@ class Planned(msgspec.Struct, frozen=True, tag=True):
     answer: bytes
 
 
+class Need(msgspec.Struct, frozen=True, tag=True):
+    """This replica needs the engine of this name: answer with `EngineUp` whenever it has become ready."""
+
+    engine: str
+
+
+class EngineUp(msgspec.Struct, frozen=True, tag=True):
+    """The engine takes connections."""
+
+    engine: str
+
+
+class EngineDown(msgspec.Struct, frozen=True, tag=True):
+    """The engine will not be started again, for a `reason`."""
+
+    engine: str
+    reason: str
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Take no more connections, answer what was accepted, end."""
 
@@ -156,6 +177,9 @@ Message = (
     | Woken
     | Plan
     | Planned
+    | Need
+    | EngineUp
+    | EngineDown
     | Drain
     | Ready
     | Failed

@@ -1,4 +1,4 @@
-"""One replica process as the supervisor holds it: spawn, tell, listen, kill, reap.
+"""One process of the pool as the supervisor holds it: spawn, tell, listen, kill, reap.
 
 Invariants: 1. The process starts as a standby; `boot` gives it a place. 2. `follow` ends when the process has been
 reaped, never before: no zombie. 3. It leads its own process group, so Ctrl-C reaches the supervisor alone.
@@ -22,7 +22,7 @@ EXIT_WAIT_S = 5.0
 
 
 class Child:
-    """A running replica process. Made by `spawn` only."""
+    """A running replica or engine. Made by `spawn` only."""
 
     def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
         self._process = process
@@ -30,18 +30,18 @@ class Child:
         self.pid = process.pid
 
     @classmethod
-    async def spawn(cls, application: str, listening: socket.socket, directory: Path) -> Child:
-        """A process that imports `application` and then waits for `boot`. Raises OSError."""
+    async def spawn(cls, module: str, directory: Path, what: str, listening: socket.socket | None = None) -> Child:
+        """`python -m module CONTROL_FD DIRECTORY WHAT [LISTENING_FD]`, which then waits for `boot`. Raises OSError."""
         ours, theirs = socket.socketpair()
+        inherited = [] if listening is None else [listening.fileno()]
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-P",  # a folder named "server" in the user's current directory must not be imported instead
-                    *("-m", "server.pool"),
-                    *(str(theirs.fileno()), str(listening.fileno()), str(directory), application),
+                    *("-m", module, str(theirs.fileno()), str(directory), what, *map(str, inherited)),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), listening.fileno()),
+                    pass_fds=(theirs.fileno(), *inherited),
                     process_group=0,
                 )
             except OSError:

@@ -5,6 +5,7 @@ Removed by the supervisor when it ends, by its orphans (death_pipe.py) if it can
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -23,6 +24,11 @@ def board_in(directory: Path) -> Path:
 def counters_in(directory: Path) -> Path:
     """Where the replicas keep their counters."""
     return directory / "counters"
+
+
+def engine_in(directory: Path, name: str) -> Path:
+    """Where the engine of this name listens. A name may be long, the path of a socket has at most 107 bytes."""
+    return directory / f"engine-{hashlib.blake2s(name.encode(), digest_size=6).hexdigest()}"
 
 
 def models_in(directory: Path) -> Path:

@@ -16,11 +16,21 @@ import msgspec
 
 KEPT = 1000
 Kind = Literal[
-    "wanted", "unwanted", "published", "refused", "rolled_back", "problem", "requested", "ready", "replica_lost"
+    "wanted",
+    "unwanted",
+    "published",
+    "refused",
+    "rolled_back",
+    "problem",
+    "requested",
+    "ready",
+    "replica_lost",
+    "engine_lost",
 ]
 """wanted, unwanted: a version should be served, or no more. published, refused: by all replicas, by none. rolled_back:
 a published version failed too often, the one before serves again. problem: something in the repository is wrong.
-requested: a client wants a model loaded or unloaded. ready, replica_lost: a replica serves, or has ended."""
+requested: a client wants a model loaded or unloaded. ready, replica_lost, engine_lost: a replica or
+an engine serves, or has ended."""
 
 _log = logging.getLogger("headrace.pool")
 

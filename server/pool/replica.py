@@ -26,11 +26,26 @@ import uvloop
 
 from headrace.config import ServerConfig
 from headrace.errors import ServingError
+from server.engine.access import EngineAccess
 from server.pool import journal
 from server.pool.agreement import Agreement
 from server.pool.application import ReplicaApplication, ReplicaPlace
 from server.pool.board import Board
-from server.pool.channel import Boot, Channel, Drain, Draining, Edited, Failed, Planned, Ready, Settle, Verdict, Wanted
+from server.pool.channel import (
+    Boot,
+    Channel,
+    Drain,
+    Draining,
+    Edited,
+    EngineDown,
+    EngineUp,
+    Failed,
+    Planned,
+    Ready,
+    Settle,
+    Verdict,
+    Wanted,
+)
 from server.pool.death_pipe import end_as_orphan
 from server.pool.directory import board_in, counters_in, models_in
 from server.pool.editor import Editor
@@ -94,6 +109,7 @@ class Replica:
         self._agreement = Agreement(directory, channel.send)
         self._editor = Editor(self._config.model_control_mode, models_in(directory).resolve(), channel.send)
         self._planner = Planner(channel.send)
+        self._engines = EngineAccess(directory, channel.send)
         place = ReplicaPlace(
             index=boot.index,
             replicas=boot.replicas,
@@ -107,6 +123,7 @@ class Replica:
             happened=partial(journal.read, directory),
             waker=Waker(channel.send),
             planner=self._planner,
+            engines=self._engines,
         )
         self._directory = directory
         self._first = boot.generation == 1
@@ -180,6 +197,8 @@ class Replica:
                     self._editor.heard(message)
                 case Planned():
                     self._planner.heard(message)
+                case EngineUp() | EngineDown():
+                    self._engines.heard(message)
                 case _:
                     raise AssertionError(f"expected an order, got {message}")
         end_as_orphan(self._directory)

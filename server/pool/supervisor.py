@@ -26,6 +26,7 @@ from server.pool.channel import (
     Edit,
     Failed,
     Message,
+    Need,
     Objection,
     Plan,
     Ready,
@@ -39,6 +40,7 @@ from server.pool.control import Control, follow
 from server.pool.directory import board_in, counters_in, private_directory
 from server.pool.edits import Edits
 from server.pool.ending import Ending
+from server.pool.engines import Engines
 from server.pool.events import (
     Ended,
     Event,
@@ -119,12 +121,22 @@ class Supervisor:
                 *(config.host, self._http_port, self._grpc_port, len(self._places)),
             )
             async with asyncio.TaskGroup() as self._followers:
+                self._engines = Engines(
+                    self._directory,
+                    len(self._places),
+                    config.model_dump_json(),
+                    self._plans,
+                    self._journal,
+                    self._followers.create_task,
+                    self._tell_all,
+                )
                 source = self._followers.create_task(follow(self._source, put), name="source")
                 try:
                     await self._supervise()
                 finally:
                     source.cancel()
                     self._ending.kill_all()
+                    self._engines.end()
         return self._ending.code
 
     async def _supervise(self) -> None:
@@ -184,7 +196,7 @@ class Supervisor:
 
     async def _spawn(self) -> Child | None:
         try:
-            child = await Child.spawn(self._application, self._http, self._directory)
+            child = await Child.spawn("server.pool", self._directory, self._application, self._http)
         except OSError as error:
             _log.error("no process could be started: %s", error)
             return None
@@ -211,6 +223,8 @@ class Supervisor:
                 self._control.rest(model, place.index)
             case Plan() if place:
                 self._plans.wanted(place.index, message, child.tell)
+            case Need(engine) if place:
+                self._engines.need(engine, child.tell)
             case Edit() if place:
                 self._followers.create_task(self._edits.begin(child, message), name=f"edit {message.model}")
             case Failed(reason) if place:
@@ -275,6 +289,11 @@ class Supervisor:
             if not self._ending.begun:
                 _log.warning("standby (process %d) ended: %s", child.pid, how_it_ended(code))
                 asyncio.get_running_loop().call_later(STANDBY_AGAIN_S, self._events.put_nowait, StandbyDue())
+
+    def _tell_all(self, message: Message) -> None:
+        for place in self._places:
+            if place.child is not None:
+                place.child.tell(message)
 
     def _place_of(self, child: Child) -> Place | None:
         return next((place for place in self._places if place.child is child), None)

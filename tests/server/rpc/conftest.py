@@ -21,6 +21,7 @@ from headrace.models import ModelId, ModelMetadata, TensorSpec
 from model_repo.manager import Manager
 from model_repo.spec import VersionSpec
 from server.check import RequestCheck
+from server.core import Core
 from server.dataplane import DataPlane
 from server.pool.editor import Editor
 from server.rpc.front import GrpcFront
@@ -145,11 +146,12 @@ class Served:
             spec.id, executor, Timer(Limits(rows, 0.0), executor.slots), rows, 64, counters, batched=batchable
         )
         batcher.start()
+        providers = ("CPUExecutionProvider",)
         return Servable(
             metadata=metadata,
             config=ModelConfig(),
             model_file="model.onnx",
-            providers=("CPUExecutionProvider",),
+            providers=providers,
             max_batch_rows=rows,
             check=RequestCheck(metadata),
             batcher=batcher,
@@ -157,6 +159,7 @@ class Served:
             counters=counters,
             trial=Trial(counters, SafeReload(), lambda reason: None),
             priorities=Priorities(spec.id, 3, 2, 1.0),
+            describe=Core(metadata, providers, rows, batcher, executor, counters).describe,
         )
 
 

@@ -1,0 +1,1 @@
+"""Tensors from process to process: through shared memory, with small messages on a socket saying which and where."""

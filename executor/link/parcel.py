@@ -1,0 +1,73 @@
+"""Named arrays in an arena, and the few words that tell the other process where they lie and what they are.
+
+Numbers lie one after the other in one region; text, which has no size, travels in the message itself. Datatypes go by
+their names in V2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from executor.link.allocator import aligned
+from executor.link.arena import HEADER, Arena
+from headrace.datatypes import BY_NAME, BY_NUMPY
+from headrace.requests import Array
+
+NOWHERE = -1
+
+
+class Label(msgspec.Struct, array_like=True, frozen=True):
+    """One array: at `offset` bytes from the start of its region, or `text`."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    offset: int
+    text: list[str] | None = None
+
+
+class Parcel(msgspec.Struct, array_like=True, frozen=True):
+    """Arrays in the region of `size` bytes at `start`."""
+
+    start: int
+    size: int
+    labels: list[Label]
+
+
+EMPTY = Parcel(NOWHERE, 0, [])
+
+
+def pack(arrays: Mapping[str, Array], arena: Arena) -> Parcel | None:
+    """Copy the arrays into a new region, which is `give_back` to the arena at some time. None: there is no room."""
+    labels = []
+    size = HEADER
+    for name, array in arrays.items():
+        datatype = BY_NUMPY[array.dtype].wire
+        if array.dtype.char == "O":
+            labels.append(Label(name, datatype, array.shape, 0, array.ravel().tolist()))
+        else:
+            labels.append(Label(name, datatype, array.shape, size))
+            size += aligned(array.nbytes)
+    start = arena.take(size)
+    if start is None:
+        return None
+    for label, array in zip(labels, arrays.values(), strict=True):
+        if label.text is None:
+            arena.array(array.shape, array.dtype, start + label.offset)[...] = array
+    return Parcel(start, size, labels)
+
+
+def unpack(parcel: Parcel, arena: Arena) -> tuple[dict[str, Array], npt.NDArray[np.uint8]]:
+    """The arrays, in place, and their region: as long as anybody has one of the arrays, that array lives too."""
+    region = arena.region(parcel.start, parcel.size)
+    found: dict[str, Array] = {}
+    for label in parcel.labels:
+        if label.text is None:
+            found[label.name] = np.ndarray(label.shape, BY_NAME[label.datatype].numpy, region, label.offset)
+        else:
+            found[label.name] = np.array(label.text, object).reshape(label.shape)
+    return found, region

@@ -1,0 +1,147 @@
+"""What serves one loaded model version, less the requests: its executor, and the batcher that feeds it.
+
+Made by `load_core`, in every replica or once in an engine; `Servable` is what a replica has of it in either case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from batcher.adaptive import Adaptive, Planner, plan_at_once
+from batcher.batcher import Batcher
+from batcher.controller import Controller
+from batcher.decide import Limits
+from batcher.describe import forecasts
+from batcher.lengths import Lengths
+from batcher.timer import Timer
+from batcher.turns import Turns
+from executor.background import in_background
+from executor.cache import Cache
+from executor.load import LoadedModel, load_model
+from executor.providers import ON_THE_CPU
+from headrace.config import BatchingLimits
+from headrace.cores import usable_cores
+from headrace.counters import LEFT_AT, REASON_AT, ModelCounters
+from headrace.executor import Executor
+from headrace.models import ModelId, ModelMetadata
+from model_repo.spec import VersionSpec
+
+UNBATCHED = BatchingLimits(controller="timer")
+"""With nobody to share a batch there is nobody to wait for."""
+
+BATCH_S, ROW_S = 35e-6, 10e-6
+"""What a batch and each request in it take besides the run: putting together, answering. Until it is learnt."""
+
+OpenCounters = Callable[[ModelId, int], ModelCounters]
+"""(model, max_batch_rows) -> this process's counters of that version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """A loaded version at work."""
+
+    metadata: ModelMetadata
+    providers: tuple[str, ...]
+    """Execution providers in force, the preferred one first."""
+    max_batch_rows: int
+    batcher: Batcher
+    executor: Executor
+    counters: ModelCounters
+
+    async def describe(self, recording: bool) -> dict[str, Any]:
+        """What its batcher has learnt and does, and why; with `recording` also the recent requests, one by one."""
+        controller, cells = self.batcher.controller, self.counters.cells
+        document = {
+            **self.batcher.describe(recording=recording),
+            "batches_closed": {reason: cells[at] for reason, at in REASON_AT.items()},
+            "left": {reason: cells[at] for reason, at in LEFT_AT.items()},
+        }
+        if isinstance(controller, Adaptive) and controller.curve.known():
+            document["forecasts"] = await in_background(forecasts, controller.picture(), controller.plan)
+        return document
+
+    async def close(self) -> None:
+        """Stop pulling, give back the device. No request is under way and none follows."""
+        await self.batcher.close()
+        await self.executor.close()
+
+
+async def load_core(
+    spec: VersionSpec,
+    replicas: int,
+    open_counters: OpenCounters,
+    cache: Cache | None = None,
+    planner: Planner = plan_at_once,
+    devices: dict[str, Turns] | None = None,
+    watched: Callable[[Executor], Executor] | None = None,
+) -> Core:
+    """Load, warm up and start one version, of which there are `replicas`. Raises LoadFailed with the reason.
+
+    `cache` is where the weights that they share are kept, `devices` the turns of those that its executors use. The
+    batcher gets what `watched` makes of the executor.
+    """
+    loaded = await in_background(
+        load_model,
+        spec.id,
+        spec.model_file,
+        spec.config,
+        replicas=replicas,
+        labels=spec.labels,
+        declared_inputs=spec.declared_inputs,
+        declared_outputs=spec.declared_outputs,
+        cache=cache,
+        own_thread=True,
+    )
+    metadata, batching = loaded.metadata, spec.config.batching
+    max_batch_rows = batching.max_batch_rows if metadata.batchable else 1
+    counters = open_counters(spec.id, max_batch_rows)
+    controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner)
+    expected = controller.curve.seconds if isinstance(controller, Adaptive) else None
+    turns = _turns(devices, loaded.device, replicas) if devices is not None else None
+    batcher = Batcher(
+        spec.id,
+        watched(loaded.executor) if watched is not None else loaded.executor,
+        controller,
+        max_batch_rows,
+        batching.max_queue_rows,
+        counters,
+        max_queue_bytes=batching.max_queue_bytes,
+        row_bytes=metadata.row_bytes,
+        batched=metadata.batchable,
+        lengths=_lengths(loaded),
+        turn=turns.join(batching.weight, expected) if turns is not None else None,
+    )
+    batcher.start()
+    return Core(metadata, loaded.providers, max_batch_rows, batcher, loaded.executor, counters)
+
+
+def _turns(devices: dict[str, Turns], device: str, replicas: int) -> Turns:
+    """Those of this device. A replica with less than two cores runs nothing faster beside something else."""
+    if device not in devices:
+        devices[device] = Turns(alone_is_best=device == ON_THE_CPU and usable_cores() < 2 * replicas)
+    return devices[device]
+
+
+def _lengths(loaded: LoadedModel) -> Lengths | None:
+    padding = loaded.metadata.padding
+    if padding is None:
+        return None
+    timed = [(rows, length, seconds + BATCH_S + rows * ROW_S) for rows, length, seconds in loaded.costs]
+    return Lengths(padding, timed)
+
+
+def _controller(batching: BatchingLimits, max_batch_rows: int, loaded: LoadedModel, planner: Planner) -> Controller:
+    slots, delay_ms = loaded.executor.slots, batching.max_queue_delay_ms
+    if batching.controller == "timer":
+        return Timer(Limits(max_batch_rows, (delay_ms or 0.0) / 1e3), slots)
+    return Adaptive(
+        Limits(max_batch_rows, inf if delay_ms is None else delay_ms / 1e3),
+        slots,
+        seed=[(rows, seconds + BATCH_S + rows * ROW_S) for rows, seconds in loaded.curve],
+        objective=batching.objective,
+        slo_s=(batching.slo_ms or 0.0) / 1e3,
+        planner=planner,
+    )
