@@ -1,7 +1,7 @@
 """What an engine costs a request, and what it gathers: models in every replica against the same in an engine.
 
-Lone requests go to two servers of one replica each, in turns. Batches: two servers of two replicas, closed loop. Servers
-and engines have both cores, as has the load: who waits does not compute.
+Lone requests go to two servers of one replica each, in turns. Batches: two servers of two replicas, closed loop. Servers and
+engines have both cores, as has the load: who waits does not compute.
 """
 
 import tempfile
@@ -84,9 +84,7 @@ def measure(folder, given):
                 harness.check(PORTS[server], name, x, "FP32", file)
         for cell, *arguments in cells.values():
             cell(*arguments)  # warm up
-        rounds = [
-            {name: cell(*arguments) for name, (cell, *arguments) in cells.items()} for _ in range(given.rounds)
-        ]
+        rounds = [{name: cell(*arguments) for name, (cell, *arguments) in cells.items()} for _ in range(given.rounds)]
     ratios = {
         "p50 of 600 KB, 10 ms: engine / inline (bar 1.15)": lambda r: r["image, shared"] / r["image, inline"],
         "p50 of 256 B: engine - inline, us (bar 120)": lambda r: r["small, shared"] - r["small, inline"],
