@@ -1,8 +1,8 @@
 """A model under load in virtual time: the batcher's queue and device as a short event loop, without tensors or clocks.
 
 Receives a load, a device and a controller (the same object that the batcher asks), hands an `Outcome` back. It serves
-three: the controller, which tries its own alternatives here before it changes its mind (`plan`); `headrace simulate`;
-and the proof that the controller is as good as the best fixed setting (bench/regret.py).
+`headrace simulate`, and the proof that the controller is as good as the best fixed setting (bench/regret.py). The
+controller tries its own alternatives by the same rules before it changes its mind, but quicker: `rerun`.
 
 Requests wait in order of arrival (`comers`). Batches in flight share the device: with k of them each advances at
 1/slowdown(k) of the speed that it has alone. What happens at the same instant is seen together, as in one turn of
@@ -80,6 +80,8 @@ class Outcome:
     """Rows of each batch."""
     device_s: float = 0.0
     """Seconds of the batches, each as if alone."""
+    most_waiting: int = 0
+    """Rows that waited when it was asked what to do with them, at most."""
     dues: list[float] = field(default_factory=list)
     """Of those that were answered, if the load has timeouts."""
     refused: list[float] = field(default_factory=list)
@@ -111,8 +113,6 @@ def simulate(
         then = min(then, timer)
         if then == inf:
             break
-        if running:
-            service.advance(now, then)
         now, timer = then, inf
         if service.next_end <= now:
             for batch in service.ended(now):
@@ -123,6 +123,7 @@ def simulate(
                     line.come_back(now, batch)
         if line.next_arrival <= now:
             line.arrive(now)
+        outcome.most_waiting = max(outcome.most_waiting, line.rows)
         while queue:
             verdict = line.ask(now, len(running))
             if isinstance(verdict, WaitUntil):
@@ -149,25 +150,27 @@ class _Service:
         self._outlook = outlook
         self._noise = cycle(device.noise)
         self._time = 0.0
+        self._since = 0.0
+        """When a batch began or ended last: until the next does, nothing changes."""
         self._busy = 0.0
         """Sum over all batches of the seconds that they have been in flight."""
         self._number = 0
         self._slowdown = 1.0
         self.next_end = inf
 
-    def _find_next(self, now: float) -> None:
+    def _advance(self, now: float, time: float) -> None:
+        """To now, which is `time` on the device."""
+        self._busy += len(self.running) * (now - self._since)
+        self._since, self._time = now, time
+
+    def _find_next(self) -> None:
         running, slowdown = self.running, self._device.slowdown
         self._slowdown = slowdown[min(len(running), len(slowdown) - 1)]
-        self.next_end = now + (running[0][0] - self._time) * self._slowdown if running else inf
-
-    def advance(self, now: float, then: float) -> None:
-        """From now until then, at most the next end, nothing changes; there is at least one batch."""
-        ends = self.next_end <= then  # exactly, not but for a rounding error
-        self._time = self.running[0][0] if ends else self._time + (then - now) / self._slowdown
-        self._busy += len(self.running) * (then - now)
+        self.next_end = self._since + (running[0][0] - self._time) * self._slowdown if running else inf
 
     def ended(self, now: float) -> Iterator[list[Request]]:
-        """The batches that are through, taken off."""
+        """The batches that are through, taken off. `now` is `next_end`."""
+        self._advance(now, self.running[0][0])  # exactly, not but for a rounding error
         while self.running and self.running[0][0] <= self._time:
             _, number, rows, start, busy, batch = heappop(self.running)
             beside = (self._busy - busy) / (now - start) if now > start else 1.0
@@ -176,10 +179,11 @@ class _Service:
             if self._outlook is not None:
                 self._outlook.ended(number, now)
             yield batch
-        self._find_next(now)
+        self._find_next()
 
     def start(self, now: float, rows: int, batch: list[Request]) -> float:
         """Returns the seconds it will take if it stays alone."""
+        self._advance(now, self._time + (now - self._since) / self._slowdown if self.running else self._time)
         seconds = self._device.seconds(rows) * next(self._noise)
         if self._device.drift is not None:
             seconds *= self._device.drift(now)
@@ -188,5 +192,5 @@ class _Service:
         self._controller.started(now, rows, len(self.running))
         if self._outlook is not None:
             self._outlook.began(self._number, now, rows)
-        self._find_next(now)
+        self._find_next()
         return seconds
