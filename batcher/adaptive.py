@@ -1,6 +1,6 @@
 """The controller that needs no setting: it follows a plan, learns the curve and the arrivals, and finds a better plan.
 
-Asked by the batcher's loop; used unchanged by the simulator. Planning takes some tens of milliseconds and is done
+Asked by the batcher's loop; used unchanged by the simulator. Planning takes some milliseconds and is done
 elsewhere: `planner` gets a picture and the settings in force, and calls back with the best settings. Invariants:
 1. What it learns costs nothing while enough is known (`listens` is false). 2. Where the curve is not to be trusted it
 dispatches when free. 3. At most one planning is under way.

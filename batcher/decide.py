@@ -11,6 +11,7 @@ from math import inf
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 Reason: TypeAlias = Literal["at_once", "full", "enough", "nobody_expected", "gave_up", "delay_limit", "deadline"]
 """Why a batch was closed: nobody is ever waited for; it has the most rows that are worth it; it has enough rows; none
@@ -56,6 +57,13 @@ class Plan(msgspec.Struct, frozen=True):
     silence_s: float = inf
     most_in_flight: int = 0
     crowd_rows: int = 0
+
+    def up_to(self, rows: int) -> Plan:
+        """One that decides the same while at most so many rows wait; plans that do have the same one."""
+        sizes = self.sizes[: rows + 1]
+        sizes += sizes[-1:] * (rows + 1 - len(sizes))
+        enough, crowd = min(self.enough_rows, rows + 1), min(self.crowd_rows, rows + 1)
+        return replace(self, sizes=sizes, enough_rows=enough, crowd_rows=crowd)
 
 
 class Dispatch(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Find the settings that would have served the recent requests best: a local search that tries them on the twin.
 
-Pure, some tens of milliseconds. It starts from what is in force and from the simplest settings (everything at once,
+Pure, some milliseconds. It starts from what is in force and from the simplest settings (everything at once,
 as many batches as the device gains from), moves along one setting at a time, and accepts a move if it gains more than
 `LEAST_GAIN` and more than luck explains. A setting that waits must earn it; the simplest is taken back for nothing.
 """
@@ -8,12 +8,14 @@ as many batches as the device gains from), moves along one setting at a time, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from batcher.objective import BLOCKS
 from batcher.sizes import best_rows, most_in_flight
-from batcher.twin import Settings, Twin
+from batcher.twin import LAST, Settings, Twin
 
 LEAST_GAIN = 0.01
 DOUBT = 1.5
@@ -22,8 +24,10 @@ QUANTILES = (0.5, 0.8, 0.95, 1.0)
 """Of the think times: how long clients may be waited for..."""
 MARGIN = 1.1
 """...times this."""
-SCALES = 8
-"""Delays tried: a batch's time and its halves, down to 1/128."""
+SCALES = 4
+"""Delays tried: a batch's time and its quarters, down to 1/64..."""
+FINER = (0.5, 0.7, 1.4, 2.0)
+"""...and so many times that of the best so far."""
 ROUNDINGS = (0.0, 0.7, 0.85, 0.95)
 SPARE = 1.05
 """Capacity, as a multiple of the open load, that settings must have to be tried."""
@@ -49,17 +53,28 @@ def search(twin: Twin, now_in_force: Settings | None) -> Settings:
     best = now_in_force or simple
     if not twin.requests:
         return best
-    if best.in_flight > twin.picture.slots or not _large_enough(twin, best, simple) or _gain(twin, simple, best) >= 0:
+    possible = best.in_flight <= twin.picture.slots and _large_enough(twin, best, simple)
+    if not possible or _gain(twin, simple, best).mean >= 0:
         best = simple
     starts = _starts(twin, simple)
     for _ in range(STEPS):
         moves = [move for move in dict.fromkeys((*starts, *_moves(twin, best))) if _large_enough(twin, move, simple)]
         starts = []
-        gain, better = max(((_sure_gain(twin, move, best), move) for move in moves), key=lambda pair: pair[0])
-        if gain <= 0:
+        better = _best_of(twin, moves, best)
+        if better is None:
             break
         best = better
     return best
+
+
+def _best_of(twin: Twin, moves: Sequence[Settings], best: Settings) -> Settings | None:
+    """The move that gains most beyond doubt. It is a race: who hardly can by what was seen so far is not run on."""
+    for stage in range(LAST):
+        least = stage * LEAST_GAIN  # at first nothing may have told them apart yet
+        moves = [move for move in moves if _gain(twin, move, best, stage).most >= least]
+    gains = [(_gain(twin, move, best), move) for move in moves]
+    sure = [(gain.mean, move) for gain, move in gains if gain.mean > max(LEAST_GAIN, gain.doubt)]
+    return max(sure, key=itemgetter(0))[1] if sure else None
 
 
 def _large_enough(twin: Twin, settings: Settings, simple: Settings) -> bool:
@@ -67,29 +82,30 @@ def _large_enough(twin: Twin, settings: Settings, simple: Settings) -> bool:
     return capacity >= SPARE * twin.open_rate or capacity >= 0.99 * twin.capacity(simple)
 
 
-def _gains(twin: Twin, settings: Settings, other: Settings) -> list[float]:
-    """By block, as a share of what `other` costs on average under that load: in one block it may be next to nothing."""
-    found: list[float] = []
-    mine, others = twin.costs(settings), twin.costs(other)
+class _Gain(NamedTuple):
+    """A mean over blocks of requests, and by how much it may be luck."""
+
+    mean: float
+    doubt: float
+
+    @property
+    def most(self) -> float:
+        """What there is to be gained."""
+        return self.mean + self.doubt
+
+
+def _gain(twin: Twin, settings: Settings, other: Settings, stage: int = LAST) -> _Gain:
+    """As a share of what `other` costs on average under that load: in one block it may be next to nothing."""
+    gains: list[float] = []
+    mine, others = twin.costs(settings, stage), twin.costs(other, stage)
     for start in range(0, len(others), BLOCKS):
         before = others[start : start + BLOCKS]
         mean = sum(before) / len(before) or 1.0
-        found += [(b - a) / mean for a, b in zip(mine[start : start + BLOCKS], before, strict=True)]
-    return found
-
-
-def _gain(twin: Twin, settings: Settings, other: Settings) -> float:
-    gains = _gains(twin, settings, other)
-    return sum(gains) / len(gains)
-
-
-def _sure_gain(twin: Twin, settings: Settings, other: Settings) -> float:
-    """The mean gain over the blocks; 0 if it is small, or not much larger than its standard error."""
-    gains = _gains(twin, settings, other)
+        gains += [(b - a) / mean for a, b in zip(mine[start : start + BLOCKS], before, strict=True)]
     count = len(gains)
     mean = sum(gains) / count
-    error = (sum((gain - mean) ** 2 for gain in gains) / (count * (count - 1))) ** 0.5
-    return mean if mean > max(LEAST_GAIN, DOUBT * error) else 0.0
+    error = (sum([(gain - mean) ** 2 for gain in gains]) / (count * (count - 1))) ** 0.5
+    return _Gain(mean, DOUBT * error)
 
 
 def _patiences(twin: Twin) -> list[float]:
@@ -137,10 +153,10 @@ def _waits(twin: Twin, best: Settings) -> Iterator[Settings]:
         for patience in _patiences(twin):
             yield replace(best, patience_s=patience, enough_rows=max(some, twin.picture.load.clients))
         span = twin.picture.seconds[twin.best_rows] + twin.picture.seconds[1]
-        scales = [span / 2**power for power in range(SCALES)]
-        for delay in (0.0, *scales, 0.7 * best.hold_s, 1.4 * best.hold_s):
+        scales = [span / 4**power for power in range(SCALES)]
+        for delay in (0.0, *scales, *(times * best.hold_s for times in FINER)):
             yield replace(best, hold_s=delay, enough_rows=some)
-        for delay in (0.0, *scales, 0.7 * best.gap_s, 1.4 * best.gap_s):
+        for delay in (0.0, *scales, *(times * best.gap_s for times in FINER)):
             yield replace(best, gap_s=delay, enough_rows=some)
     if best.waits:
         enough = best.enough_rows

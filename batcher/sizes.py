@@ -8,6 +8,7 @@ too small for a load that nobody has seen yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 GROWTH = 1.05
 WORSE = 1.1
@@ -30,7 +31,8 @@ def most_in_flight(slowdown: Sequence[float]) -> int:
     return next(k for k, rate in enumerate(rates, 1) if rate >= max(rates) / WORSE)
 
 
-def sizes(seconds: Sequence[float], most_rows: int, round_down: float, backlog: int) -> tuple[int, ...]:
+@lru_cache(maxsize=128)
+def sizes(seconds: tuple[float, ...], most_rows: int, round_down: float, backlog: int) -> tuple[int, ...]:
     """`sizes[n]`: rows to take if n wait. From n = 0, which takes none.
 
     All up to `most_rows`, but a smaller batch whose rate (rows per second) is higher by more than 1/`round_down` is
@@ -47,9 +49,9 @@ def sizes(seconds: Sequence[float], most_rows: int, round_down: float, backlog: 
     top = best_rows(seconds)
     if top <= most_rows or top / seconds[top] < GROWTH * best_rate:
         return tuple(taken)
-    for waiting in range(most_rows + 1, top * backlog + 1):
-        share = waiting // backlog
+    for share in range((most_rows + 1) // backlog, top + 1):
         if share > best and share > most_rows and share / seconds[share] >= best_rate:
             best, best_rate = share, share / seconds[share]
-        taken.append(max(most_rows, best))
+        end = min(backlog * (share + 1), backlog * top + 1)
+        taken += [max(most_rows, best)] * (end - len(taken))
     return tuple(taken)

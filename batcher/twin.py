@@ -1,31 +1,38 @@
 """The model's twin: what the recent requests would have cost under other settings, found by running them again.
 
 Receives a `Picture` (what was learnt, copied so that it holds still), answers the costs of `Settings`. Pure and not
-quick (about a millisecond per settings): for a thread of its own. Requests in open loop are run twice, as they came and
-`STRESS` times as fast: a few hundred requests say too little of a load near the capacity, and a plan that is only just
-large enough must not look as good as one with something to spare.
+quick (a millisecond for settings that are run to the end): for a thread of its own. Requests in open loop are run
+twice, as they came and `STRESS` times as fast: a few hundred requests say too little of a load near the capacity, and a
+plan that is only just large enough must not look as good as one with something to spare.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import inf
 
 import msgspec
 
 from batcher.arrivals import FEWEST
 from batcher.decide import Limits, Plan
-from batcher.follow import Follower
 from batcher.objective import Costs, Objective, costs
-from batcher.simulate import Device, Load, simulate
+from batcher.rerun import Rerun
+from batcher.simulate import Device, Load, Outcome
 from batcher.sizes import best_rows, most_in_flight, sizes
+from batcher.trial import Trial
 
 STRESS = 1.15
 REQUESTS = 400
 """Requests that are run again, or four of five if more are known, and cycles of each client besides: rhythms of many
 clients settle slowly."""
 CYCLES = 12
+STAGES = (1 / 8, 1 / 2, 1.0)
+"""Shares of the requests after which it is looked at what they cost so far..."""
+LAST = len(STAGES) - 1
+SETTLED = 4
+"""...but not before so many cycles of each client."""
 DIFFERENT = 1.3
 BACKLOG = 4
 CROWD = 2
@@ -52,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     def plan(self, seconds: Sequence[float], slowdown: Sequence[float], load: Load) -> Plan:
         """For a curve with `seconds[rows]`, batches that slow each other down by `slowdown`, and a load like this."""
-        table = sizes(seconds, self.most_rows, self.round_down, BACKLOG)
+        table = sizes(tuple(seconds), self.most_rows, self.round_down, BACKLOG)
         crowded = most_in_flight(slowdown), CROWD * self.most_rows
         if not self.waits:
             return Plan(self.in_flight, table, 1, 0.0, 0.0, 0.0, inf, *crowded)
@@ -90,43 +97,53 @@ class Twin:
 
     def __init__(self, picture: Picture, breathe: Callable[[], None] | None = None) -> None:
         self.picture = picture
-        self.tried: dict[Settings, Costs] = {}
-        self._breathe = breathe
+        self.tried: dict[Settings, Trial] = {}
+        self._trials: list[Trial] = []
         load = picture.load
         known = len(load.opens) + (len(load.thinks) if load.clients else 0)
         self.requests = 0 if known < FEWEST else min(known, max(REQUESTS, known * 4 // 5, CYCLES * load.clients))
         if load.clients and not load.opens and known >= FEWEST:
             self.requests = max(self.requests, CYCLES * load.clients)
-        self._device = Device.of_table(picture.seconds, picture.slowdown, picture.noise)
+        least = max(FEWEST, SETTLED * load.clients)
+        self.stages = [min(self.requests, max(least, int(share * self.requests))) for share in STAGES]
+        device = Device.of_table(picture.seconds, picture.slowdown, picture.noise)
         self.best_rows = best_rows(picture.seconds)
+        rates = (rows / seconds for rows, seconds in enumerate(picture.seconds) if rows)
+        self._rates = [0.0, *accumulate(rates, max)]
+        """Rows per second of the best batch of at most so many."""
         # Clients that begin together stay together under plans that would never have brought them together.
         load = replace(load, apart_s=picture.seconds[self.best_rows])
-        self._loads = [load]
+        loads = [load]
         if load.opens:
-            self._loads.append(replace(load, opens=[each / STRESS for each in load.opens]))
-            self._loads += _most_different(load, picture.earlier)
+            loads.append(replace(load, opens=[each / STRESS for each in load.opens]))
+            loads += _most_different(load, picture.earlier)
+        self._loads = [Rerun(each, device, picture.limits, breathe) for each in loads]
         half = len(load.opens) // 2
         # Of the busier half: a silence in between says nothing of what there is to do when it is over.
         self.open_rate = max(_open_rate(replace(load, opens=part)) for part in (load.opens[:half], load.opens[half:]))
 
-    def costs(self, settings: Settings) -> Costs:
-        """By blocks of requests; see `objective`."""
-        known = self.tried.get(settings)
-        if known is None:
+    def costs(self, settings: Settings, stage: int = LAST) -> Costs:
+        """By blocks of the requests of this stage; see `objective`."""
+        trial = self.tried.get(settings)
+        if trial is None:
             picture = self.picture
             plan = settings.plan(picture.seconds, picture.slowdown, picture.load)
-            found: list[float] = []
-            for load in self._loads:
-                outcome = simulate(load, self._device, Follower(plan, picture.limits), self.requests, self._breathe)
-                found += costs(outcome, picture.objective, picture.slo_s)
-            known = self.tried[settings] = tuple(found)
-        return known
+            trial = self.tried[settings] = self._trial(plan)
+        return trial.costs(stage)
+
+    def _trial(self, plan: Plan) -> Trial:
+        for trial in self._trials:
+            if trial.stands_for(plan):
+                return trial
+        self._trials.append(Trial(plan, [load.under(plan) for load in self._loads], self.stages, self._judge))
+        return self._trials[-1]
+
+    def _judge(self, outcome: Outcome) -> Costs:
+        return costs(outcome, self.picture.objective, self.picture.slo_s)
 
     def capacity(self, settings: Settings) -> float:
         """Rows per second, if there is always enough to do."""
-        seconds, slowdown = self.picture.seconds, self.picture.slowdown
-        rate = max(rows / seconds[rows] for rows in range(1, settings.most_rows + 1))
-        return settings.in_flight / slowdown[settings.in_flight] * rate
+        return settings.in_flight / self.picture.slowdown[settings.in_flight] * self._rates[settings.most_rows]
 
 
 def _most_different(load: Load, earlier: Sequence[Load]) -> list[Load]:

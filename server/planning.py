@@ -1,6 +1,6 @@
 """The thread in which plans are found, one after the other: in the supervisor, out of the way of requests.
 
-A plan takes some tenths of a second of Python. In a replica, it and the event loop would wait for each other's
+A plan takes some hundredths of a second of Python. In a replica, it and the event loop would wait for each other's
 interpreter lock; the supervisor has little else to do. The thread steps back behind everyone else: a plan comes late on
 a core that is full of requests, and costs them nothing. How much it takes in all is bounded by who asks
 (`server.pool.planner`).

@@ -80,7 +80,7 @@ def test_the_delay_limit_bounds_every_wait():
 
 def test_a_backlog_makes_batches_grow_past_what_the_plan_asks_for():
     seconds = [0.0, *map(affine, range(1, 65))]
-    table = sizes(seconds, most_rows=8, round_down=0.0, backlog=4)
+    table = sizes(tuple(seconds), most_rows=8, round_down=0.0, backlog=4)
     assert table[:9] == tuple(range(9))
     assert table[20] == 8
     assert table[160] == 40

@@ -1,6 +1,8 @@
 from math import inf
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batcher.decide import BUSY, Dispatch, Limits, Plan, Waiting, WaitUntil, decide
 
@@ -47,3 +49,24 @@ def test_small_groups_are_left_behind_where_the_plan_says_so():
     assert [decide(0.0, Waiting(rows, 0.0), 0, steps, FREE).rows for rows in range(1, 11)] == [
         1, 2, 2, 4, 4, 4, 4, 8, 8, 8
     ]  # fmt: skip
+
+
+@given(
+    st.sampled_from((AT_ONCE, HOLDS, PATIENT, LISTENS, CROWDED, Plan(2, (0, 1, 2, 2, 4, 5), 6, 0.001, 0.002, 0.003))),
+    st.integers(1, 20),
+    st.integers(0, 3),
+    st.floats(0.0, 0.01),
+    st.data(),
+)
+def test_a_plan_up_to_some_rows_decides_the_same_for_them(plan, most, running, age, data):
+    waiting = Waiting(data.draw(st.integers(1, most)), 1.0, 1.0, data.draw(st.sampled_from((1.0, -inf))))
+    asked = (1.0 + age, waiting, running)
+    assert decide(*asked, plan.up_to(most), FREE) == decide(*asked, plan, FREE)
+
+
+def test_plans_are_equal_up_to_the_rows_from_which_they_differ():
+    larger, patient = Plan(1, tuple(range(17))), Plan(1, EIGHT, enough_rows=12, hold_s=0.005)
+    assert larger.up_to(8) == AT_ONCE.up_to(8)
+    assert larger.up_to(9) != AT_ONCE.up_to(9)
+    assert HOLDS.up_to(3) == patient.up_to(3)
+    assert HOLDS.up_to(4) != patient.up_to(4)

@@ -33,12 +33,12 @@ def test_as_many_batches_are_in_flight_as_add_more_than_a_tenth(slowdown, batche
 
 
 def test_a_backlog_is_taken_in_batches_of_the_best_size():
-    table = sizes(CURVE, 16, 0.0, 4)
+    table = sizes(tuple(CURVE), 16, 0.0, 4)
     assert [table[rows] for rows in (1, 5, 16)] == [1, 5, 16]
     assert table[-1] == 16
 
 
 def test_rows_that_would_open_a_step_for_a_few_are_left_behind():
     steps = [0.0, *(1.0 if rows <= 4 else 2.0 if rows <= 8 else 4.0 for rows in range(1, 17))]
-    table = sizes(steps, 16, 0.9, 4)
+    table = sizes(tuple(steps), 16, 0.9, 4)
     assert [table[rows] for rows in (3, 4, 5, 6, 7, 8, 9)] == [3, 4, 4, 4, 4, 8, 8]
