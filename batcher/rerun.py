@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from batcher.decide import BUSY, Limits, Plan, Waiting, WaitUntil, decide
 from batcher.follow import Follower
-from batcher.simulate import BREATH, Device, Load, Outcome, simulate
+from batcher.simulate import Device, Load, Outcome, simulate
 
 Run: TypeAlias = Callable[[int], Outcome]
 """Goes on until so many requests are answered, or none is left. The outcome is the same object each time."""
@@ -27,32 +27,28 @@ NEVER = 1e300
 
 
 class Rerun:
-    """A load without timeouts and a device that does not drift, for any number of plans.
+    """A load without timeouts and a device that does not drift, for any number of plans."""
 
-    `breathe` is called every few batches.
-    """
-
-    def __init__(self, load: Load, device: Device, limits: Limits, breathe: Callable[[], None] | None = None) -> None:
+    def __init__(self, load: Load, device: Device, limits: Limits) -> None:
         self._load = load
         self._device = device
         self._limits = limits
-        self._breathe = breathe
         self._several_keys = len(set(load.keys)) > 1
         self._total = [0, *accumulate(islice(cycle(load.rows), len(load.opens)))]
 
     def under(self, plan: Plan) -> Run:
         """A run that has not begun. With several keys there is none that goes on: it begins anew, by `simulate`."""
-        load, device, limits, breathe = self._load, self._device, self._limits, self._breathe
+        load, device, limits = self._load, self._device, self._limits
         if self._several_keys:
-            return lambda requests: simulate(load, device, Follower(plan, limits), requests, breathe)
+            return lambda requests: simulate(load, device, Follower(plan, limits), requests)
         line = _Returning(load) if load.clients else _Open(load.opens, self._total)
-        run = _run(line, device, plan, limits, breathe)
+        run = _run(line, device, plan, limits)
         next(run)
         return run.send
 
 
 def _run(  # noqa: PLR0912, PLR0915 - one loop over local names: a call would cost more than what it does
-    line: _Open | _Returning, device: Device, plan: Plan, limits: Limits, breathe: Callable[[], None] | None
+    line: _Open | _Returning, device: Device, plan: Plan, limits: Limits
 ) -> Generator[Outcome, int, None]:
     outcome = Outcome()
     arrived, finished, batches = outcome.arrived, outcome.finished, outcome.batches
@@ -110,8 +106,6 @@ def _run(  # noqa: PLR0912, PLR0915 - one loop over local names: a call would co
             heappush(running, (device_s + alone_s, len(batches), head, past))
             next_end = now + (running[0][0] - device_s) * slowdown[len(running)]
             head = past
-            if breathe is not None and not len(batches) & BREATH:
-                breathe()
         while len(finished) >= requests:
             requests = yield outcome
     while True:

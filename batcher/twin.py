@@ -93,10 +93,11 @@ class Picture:
 
 
 class Twin:
-    """Answers for one picture; remembers what it has tried."""
+    """Answers for one picture; remembers what it has tried. `breathe` is called after each run."""
 
     def __init__(self, picture: Picture, breathe: Callable[[], None] | None = None) -> None:
         self.picture = picture
+        self._breathe = breathe
         self.tried: dict[Settings, Trial] = {}
         self._trials: list[Trial] = []
         load = picture.load
@@ -117,7 +118,7 @@ class Twin:
         if load.opens:
             loads.append(replace(load, opens=[each / STRESS for each in load.opens]))
             loads += _most_different(load, picture.earlier)
-        self._loads = [Rerun(each, device, picture.limits, breathe) for each in loads]
+        self._loads = [Rerun(each, device, picture.limits) for each in loads]
         half = len(load.opens) // 2
         # Of the busier half: a silence in between says nothing of what there is to do when it is over.
         self.open_rate = max(_open_rate(replace(load, opens=part)) for part in (load.opens[:half], load.opens[half:]))
@@ -139,6 +140,8 @@ class Twin:
         return self._trials[-1]
 
     def _judge(self, outcome: Outcome) -> Costs:
+        if self._breathe is not None:
+            self._breathe()
         return costs(outcome, self.picture.objective, self.picture.slo_s)
 
     def capacity(self, settings: Settings) -> float:
