@@ -24,7 +24,7 @@ from executor.sharding.shapes import Value
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Of one device. Of the estimate only ratios matter for where a graph is cut; a profile replaces all but the link."""
+    """Of one device. For where a graph is cut only ratios matter; a profile replaces all but the link."""
 
     flops_per_s: float
     """In 32 bits; narrower types are faster by `narrow`."""
@@ -42,6 +42,12 @@ class Speed:
 CPU = Speed(60e9, 12e9, 3e-6, 6e9, 20e-6, {16: 0.5, 8: 2.5})
 CUDA = Speed(40e12, 1.5e12, 6e-6, 12e9, 30e-6, {16: 8.0, 8: 8.0})
 """A core with AVX2 or AVX-512, and a data centre's GPU over PCIe 4: round numbers of their kinds, not of a machine."""
+
+
+def speed(kind: str) -> Speed:
+    """Of devices of this kind, as in `cuda:0`: the CPU's, or that of accelerators."""
+    return CPU if kind == "cpu" else CUDA
+
 
 Seen = Mapping[str, Value]
 Count = Callable[[NodeProto, Sequence[Value | None], Sequence[Value | None]], float]
@@ -150,7 +156,7 @@ def _attention(proto: NodeProto, takes: Sequence[Value | None], makes: Sequence[
     query, second = _shape(takes, 0), _shape(takes, 1)
     if len(query) < 3 or not second:
         return 0.0
-    if proto.op_type == "Attention" and proto.domain == "com.microsoft" or proto.op_type == "QAttention":
+    if (proto.op_type == "Attention" and proto.domain == "com.microsoft") or proto.op_type == "QAttention":
         rows, length, _ = query
         width = second[-1] / 3
         return 2.0 * rows * length * math.prod(second) + 4.0 * rows * length * length * width

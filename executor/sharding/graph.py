@@ -21,7 +21,7 @@ from headrace.errors import LoadFailed
 
 STANDARD = ("", "ai.onnx")
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
-_BITS = {
+_BITS: dict[int, int] = {
     TensorProto.FLOAT: 32,
     TensorProto.INT32: 32,
     TensorProto.UINT32: 32,
@@ -104,7 +104,7 @@ def read_graph(model: ModelProto, where: str) -> Graph:
 
     Raises LoadFailed where nodes are not in topological order, or use what nobody makes.
     """
-    model = inlined(model)
+    model = without_dead_nodes(inlined(model))
     graph = model.graph
     weights = {tensor.name: tensor_bytes(tensor) for tensor in graph.initializer}
     weights |= {
@@ -140,6 +140,22 @@ def read_graph(model: ModelProto, where: str) -> Graph:
 def inlined(model: ModelProto) -> ModelProto:
     """The same model without functions of its own."""
     return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def without_dead_nodes(model: ModelProto) -> ModelProto:
+    """The same model without nodes that no output needs."""
+    wanted, kept = {value.name for value in model.graph.output}, []
+    for node in reversed(model.graph.node):
+        if not wanted.isdisjoint(node.output):
+            wanted.update(_uses(node))
+            kept.append(node)
+    if len(kept) == len(model.graph.node):
+        return model
+    alive = ModelProto()
+    alive.CopyFrom(model)
+    del alive.graph.node[:]
+    alive.graph.node.extend(reversed(kept))
+    return alive
 
 
 def bits(data_type: int) -> int:

@@ -1,7 +1,7 @@
 """Which units run on which device: consecutive runs of them, one per device.
 
-Receives `Work` and devices, hands a `Placement` or says what would fit. Pure. Of all ways to cut this line into runs that
-fit their devices, in whatever order the devices stand, exactly:
+Receives `Work` and devices, hands a `Placement` or says what would fit. Pure. Of all ways to cut this line into runs
+that fit their devices, in whatever order the devices stand, exactly:
 
 1. As many stages as asked for; without a wish the fewest that fit.
 2. The slowest stage is as fast as can be: seconds = its units' + (bytes taken + bytes given) / link. But large weights
@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from executor.sharding.search import ENDLESS, Cost, Way, each_once, ways
-from executor.sharding.spans import Floats, Row
+from executor.sharding.spans import Floats, Row, rows
 from executor.sharding.work import Work
 
 TOGETHER = 0.2
@@ -47,6 +48,10 @@ class Device:
         """For weights and values."""
         return self.memory_bytes - self.reserve_bytes
 
+    def link_seconds(self, moved: Any) -> Any:
+        """For so many bytes taken and given together; a number or an array."""
+        return moved / self.link_bytes_per_s + 2 * self.link_s
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -67,6 +72,11 @@ class Placement:
     """Of large weights that more than one stage holds, once for each stage more."""
     given_bytes: float
     """Sum over the stages of what each gives."""
+
+    @property
+    def merit(self) -> tuple[int, float, float]:
+        """To compare what was found for different orders of the same work: the least is best."""
+        return len(self.runs), self.slowest_s, self.given_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +166,12 @@ class _Line:
     def _seconds(self, row: Row, kind: int) -> Floats:
         like, until = self._kinds[kind][0], self._until[kind]
         compute = until[row.first + 1 :] - until[row.first]
-        found: Floats = compute + (row.taken + row.given) / like.link_bytes_per_s + 2 * like.link_s
+        found: Floats = compute + like.link_seconds(row.taken + row.given)
         return found
 
 
 def _largest_unit(work: Work) -> tuple[int, int]:
     """The unit that needs the most memory alone, and how much."""
-    from executor.sharding.spans import rows
-
     alone = [int(row.weights[0] + row.peak[0]) for row in rows(work)]
     largest = max(range(len(alone)), key=alone.__getitem__)
     return largest, alone[largest]

@@ -1,8 +1,8 @@
 """The best way to cut a line of units into runs, for any cost that adds up or whose largest counts.
 
-Receives the rows of `spans`, devices by kind and what a run costs; hands ways to `plan`. Pure dynamic programming: after
-the first i units, only which devices are used and the cost so far matter. One step of numpy per unit and state, over all
-ends of the run that begins there.
+Receives the rows of `spans`, devices by kind and what a run costs; hands ways to `plan`. Pure dynamic programming:
+after the first i units, only which devices are used and the cost so far matter. One step of numpy per unit and state,
+over all ends of the run that begins there.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Type and shape of every value of a graph, for batches of so many rows.
 
-Receives a graph and sizes for its free axes, hands `Value`s to `costs`. ONNX's own inference first; for what it does not
-know (operators of ONNX Runtime) the runtime is asked, in a session that is opened and not run. Invariants: 1. What is
-not known is said: a value without a type never crosses a cut, one without a shape counts as its maker's largest input.
-2. `declared` has the model's own free axes, for the stages; `concrete` numbers, for the costs.
+Receives a graph and sizes for its free axes, hands `Value`s to `costs`. ONNX's own inference first; for what it does
+not know (operators of ONNX Runtime) the runtime is asked, in a session that is opened and not run. Invariants: 1. What
+is not known is said: a value without a type never crosses a cut, one without a shape counts as its maker's largest
+input. 2. `declared` has the model's own free axes, for the stages; `concrete` numbers, for the costs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
@@ -50,29 +50,29 @@ class Value:
         return 0 if self.shape is None else math.prod(self.shape)
 
 
+ROWS, FREE = 8, 128
+"""Unless something else is said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """Free axes as numbers. `axes` by name first, then `rows` for a first axis and its namesakes, `free` for others."""
 
-    rows: int = 8
-    free: int = 128
-    axes: Mapping[str, int] | None = None
+    rows: int = ROWS
+    free: int = FREE
+    axes: Mapping[str, int] = field(default_factory=dict)
 
 
 def declared(graph: Graph, ask: Ask | None = None) -> dict[str, ValueInfoProto]:
-    """Every value whose type is known, as the model says it: with its free axes."""
-    inferred = _inferred(graph.model)
-    unknown = [name for name in graph.maker if not _is_known(inferred.get(name))]
-    return {**inferred, **(_asked(graph.model, unknown, ask) if unknown and ask else {})}
+    """Every value whose type is known, with the free axes of the model's inputs."""
+    return _found(graph, _copy(graph.model), ask)
 
 
 def concrete(graph: Graph, sizes: Sizes, ask: Ask | None = None) -> dict[str, Value]:
     """Every value and weight. Those that cannot be known without a run are guessed; `unknown` tells which."""
-    model = ModelProto()
-    model.CopyFrom(graph.model)
+    model = _copy(graph.model)
     _settle(model, graph.inputs, sizes)
-    named = Graph(model, graph.nodes, graph.inputs, graph.outputs, graph.weights)
-    values = {name: _value(info.type) for name, info in declared(named, ask).items()}
+    values = {name: _value(info.type) for name, info in _found(graph, model, ask).items()}
     for inner in (*_inner(model.graph), model.graph):
         for tensor in inner.initializer:
             values[tensor.name] = Value(tensor.data_type, tuple(tensor.dims), tensor_bytes(tensor))
@@ -91,6 +91,22 @@ def concrete(graph: Graph, sizes: Sizes, ask: Ask | None = None) -> dict[str, Va
 def unknown(graph: Graph, values: Mapping[str, Value]) -> list[str]:
     """Values whose size is guessed."""
     return [name for name in graph.maker if values[name].shape is None]
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    """Without shapes but those of the inputs: what a file says of others may be of before somebody freed an axis."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for info in (*copy.graph.value_info, *copy.graph.output):
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.ClearField("shape")
+    return copy
+
+
+def _found(graph: Graph, model: ModelProto, ask: Ask | None) -> dict[str, ValueInfoProto]:
+    inferred = _inferred(model)
+    missing = [name for name in graph.maker if not _is_known(inferred.get(name))]
+    return {**inferred, **(_asked(model, missing, ask) if missing and ask else {})}
 
 
 def _inferred(model: ModelProto) -> dict[str, ValueInfoProto]:
@@ -125,6 +141,7 @@ def _asked(model: ModelProto, names: list[str], ask: Ask) -> dict[str, ValueInfo
     """What the runtime knows of these values, once they are outputs."""
     copy = ModelProto()
     copy.CopyFrom(model)
+    del copy.graph.value_info[:]
     there = {info.name for info in copy.graph.output}
     copy.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in there)
     try:
@@ -147,19 +164,14 @@ def _read(output: Any) -> Iterator[ValueInfoProto]:
 
 
 def _settle(model: ModelProto, inputs: tuple[str, ...], sizes: Sizes) -> None:
-    """Numbers instead of free axes; what was inferred for free ones is dropped."""
+    """Numbers instead of the inputs' free axes."""
     given = [info for info in model.graph.input if info.name in inputs]
-    first = {
-        info.type.tensor_type.shape.dim[0].dim_param for info in given if info.type.tensor_type.shape.dim
-    } - {""}
-    by_name = {**dict.fromkeys(first, sizes.rows), **(sizes.axes or {})}
+    first = {info.type.tensor_type.shape.dim[0].dim_param for info in given if info.type.tensor_type.shape.dim} - {""}
+    by_name = {**dict.fromkeys(first, sizes.rows), **sizes.axes}
     for info in given:
         for axis, dim in enumerate(info.type.tensor_type.shape.dim):
             if not dim.HasField("dim_value"):
                 dim.dim_value = by_name.get(dim.dim_param, sizes.rows if axis == 0 else sizes.free)
-    for info in (*model.graph.value_info, *model.graph.output):
-        if info.type.HasField("tensor_type"):
-            info.type.tensor_type.ClearField("shape")
 
 
 def _value(type_: TypeProto) -> Value:

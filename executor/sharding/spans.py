@@ -3,7 +3,8 @@
 Receives a `Work`, hands one row of arrays per first unit to `plan`. All n^2 / 2 runs in n steps of numpy: what a step
 changes is only what the unit makes and uses that the runs begin after. Pure. What a stage holds at most:
 
-    weights + what it takes + max over its units u (what it made before or in u and still needs, or gives + scratch of u)
+    weights + what it takes + max over its units u of (what was made up to u and is needed from u on, or given
+                                                       + what u makes and uses itself)
 
 What it takes is held to the end of the run, since its caller holds it. What others make that only passes it by is not
 counted: it never comes to the device.

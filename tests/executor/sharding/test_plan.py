@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executor.sharding.plan import TOGETHER, Device, needs, place
+from executor.sharding.plan import TOGETHER, Device, place
 from executor.sharding.work import SHARED_BYTES, Passing, Weight, Work
 
 
@@ -55,7 +55,11 @@ def memory(work, run):
             value.bytes
             for value in work.passing
             if run[0] <= value.maker <= unit
-            and (value.name in gives and (value.leaves or max(value.users) >= unit) or any(user >= unit for user in value.users) or value.maker == unit)
+            and (
+                (value.name in gives and (value.leaves or max(value.users) >= unit))
+                or any(user >= unit for user in value.users)
+                or value.maker == unit
+            )
         )
 
     return weights + sum(value.bytes for value in taken(work, run)) + max(map(held, range(*run)))
@@ -76,7 +80,10 @@ def copied(work, runs):
 
 def cut_apart(work, runs):
     return all(
-        value.may_cross or value.maker < 0 or not value.users or all(value.maker not in range(*run) or max(value.users) in range(*run) for run in runs)
+        value.may_cross
+        or value.maker < 0
+        or not value.users
+        or all(value.maker not in range(*run) or max(value.users) in range(*run) for run in runs)
         for value in work.passing
     )
 
