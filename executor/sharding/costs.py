@@ -3,7 +3,7 @@
 Receives a graph and the sizes of its values, hands seconds per node to `units`. A node takes the longer of its
 arithmetic and its memory traffic, and a fixed time besides:
 
-    seconds = max(FLOPs / flops_per_s, bytes / bytes_per_s) + node_s
+    seconds = max(FLOPs / flops_per_s, values / bytes_per_s + weights / weight_bytes_per_s) + node_s
 
 FLOPs are counted for products (MatMul, Gemm, Conv, attention, recurrent layers and their quantised kin), everything
 else moves its bytes. Pure. What a loop does as often as its data say counts once unless its count is a constant:
@@ -29,6 +29,11 @@ class Speed:
     flops_per_s: float
     """In 32 bits; narrower types are faster by `narrow`."""
     bytes_per_s: float
+    """Of values, which are often still in a cache."""
+    weight_bytes_per_s: float
+    """Of weights, which come from memory in every run."""
+    convolution: float
+    """Share of `flops_per_s` that convolutions reach."""
     node_s: float
     """What a node takes that does nothing."""
     link_bytes_per_s: float
@@ -39,9 +44,10 @@ class Speed:
     """Bits of an element -> how many times as fast its arithmetic is."""
 
 
-CPU = Speed(60e9, 12e9, 3e-6, 6e9, 20e-6, {16: 0.5, 8: 2.5})
-CUDA = Speed(40e12, 1.5e12, 6e-6, 12e9, 30e-6, {16: 8.0, 8: 8.0})
-"""A core with AVX2 or AVX-512, and a data centre's GPU over PCIe 4: round numbers of their kinds, not of a machine."""
+CPU = Speed(60e9, 12e9, 6e9, 0.6, 3e-6, 6e9, 20e-6, {16: 0.5, 8: 2.5})
+CUDA = Speed(40e12, 1.5e12, 1.5e12, 0.6, 6e-6, 12e9, 30e-6, {16: 8.0, 8: 8.0})
+"""Two cores with AVX-512, held against profiles of twelve models (docs/sharding.md); a data centre's GPU over PCIe 4,
+from data sheets."""
 
 
 def speed(kind: str) -> Speed:
@@ -53,35 +59,61 @@ Seen = Mapping[str, Value]
 Count = Callable[[NodeProto, Sequence[Value | None], Sequence[Value | None]], float]
 """(node, what it takes, what it makes) -> FLOPs."""
 
+_GROUPED = 0.4
+"""Of what a convolution reaches, what one in groups does."""
 _VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Size", "Constant", "Dropout"}
 """Move nothing: what they make is what they take, or a few numbers."""
+_INTEGER = {"ConvInteger", "MatMulInteger", "QGemm", "QAttention", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
 _SELECT = {"Gather", "GatherElements", "GatherND", "Slice", "Split", "EmbedLayerNormalization"}
 """Read as much as they make, not all of what they take."""
 
 
 def seconds(graph: Graph, values: Seen, speed: Speed) -> list[float]:
     """Of each node on a device of this speed. Nodes that make constants run once, at load: 0."""
-    found = []
     counts = dict(_counts(graph))
-    for node, proto in zip(graph.nodes, graph.model.graph.node, strict=True):
-        idle = graph.constant.issuperset(node.makes)
-        found.append(0.0 if idle else _seconds(proto, values, speed, counts))
-    return found
+
+    def one(proto: NodeProto) -> float:
+        """Of a branch the slower one, of a loop each round that is known."""
+        takes, makes = ([values.get(name) if name else None for name in names] for names in (proto.input, proto.output))
+        inner = [sum(map(one, inside.node)) for inside in subgraphs(proto)]
+        if inner:
+            return speed.node_s + max(inner) * _rounds(proto, takes, counts)
+        fixed = sum(values[name].bytes for name in proto.input if name in graph.constant)
+        return speed.node_s + max(_arithmetic(proto, takes, makes, speed), _moving(proto, takes, makes, fixed, speed))
+
+    return [
+        0.0 if graph.constant.issuperset(node.makes) else one(proto)
+        for node, proto in zip(graph.nodes, graph.model.graph.node, strict=True)
+    ]
 
 
-def _seconds(proto: NodeProto, values: Seen, speed: Speed, counts: Mapping[str, int]) -> float:
-    """Of one node, and of the subgraphs in it: of a branch the slower one, of a loop each round that is known."""
-    inner = [sum(_seconds(each, values, speed, counts) for each in graph.node) for graph in subgraphs(proto)]
-    takes = [values.get(name) if name else None for name in proto.input]
-    makes = [values.get(name) if name else None for name in proto.output]
-    if inner:
-        return speed.node_s + max(inner) * _rounds(proto, takes, counts)
-    widest = max((bits(value.element) for value in takes if value and value.element), default=32)
-    quantised = proto.op_type.startswith("QLinear") or proto.op_type in ("ConvInteger", "MatMulInteger", "QGemm")
-    faster = speed.narrow.get(8 if quantised else widest, 1.0)
+def _arithmetic(proto: NodeProto, takes: Sequence[Value | None], makes: Sequence[Value | None], speed: Speed) -> float:
     count = _FLOPS.get(proto.op_type)
-    arithmetic = count(proto, takes, makes) / (speed.flops_per_s * faster) if count else 0.0
-    return speed.node_s + max(arithmetic, _moved(proto.op_type, takes, makes) / speed.bytes_per_s)
+    if count is None:
+        return 0.0
+    quantised = proto.op_type.startswith("QLinear") or proto.op_type in _INTEGER
+    widest = max((bits(value.element) for value in takes if value and value.element), default=32)
+    group = _attribute(proto, "group")
+    reached = speed.convolution * (1.0 if group is None or group.i == 1 else _GROUPED) if count is _convolution else 1.0
+    return count(proto, takes, makes) / (
+        speed.flops_per_s * speed.narrow.get(8 if quantised else widest, 1.0) * reached
+    )
+
+
+def _moving(
+    proto: NodeProto, takes: Sequence[Value | None], makes: Sequence[Value | None], fixed: int, speed: Speed
+) -> float:
+    """`fixed`: bytes of weights among what it takes."""
+    if proto.op_type in _VIEWS:
+        return 0.0
+    made = sum(value.bytes for value in makes if value)
+    if proto.op_type in _SELECT:
+        return 2 * made / speed.bytes_per_s
+    taken = sum(value.bytes for value in takes if value) - fixed
+    window = _attribute(proto, "kernel_shape")
+    if window is not None and proto.op_type.endswith("Pool"):
+        taken = made * math.prod(window.ints)
+    return (taken + made) / speed.bytes_per_s + fixed / speed.weight_bytes_per_s
 
 
 def _counts(graph: Graph) -> Iterator[tuple[str, int]]:
@@ -103,13 +135,6 @@ def _rounds(proto: NodeProto, takes: Sequence[Value | None], counts: Mapping[str
     if proto.op_type == "Scan":  # along the first axis of what it scans, which comes last
         return max(1, *_shape(takes, len(takes) - 1)[:1], 1)
     return 1
-
-
-def _moved(kind: str, takes: Sequence[Value | None], makes: Sequence[Value | None]) -> float:
-    if kind in _VIEWS:
-        return 0.0
-    made = sum(value.bytes for value in makes if value)
-    return made + (made if kind in _SELECT else sum(value.bytes for value in takes if value))
 
 
 def _shape(values: Sequence[Value | None], index: int) -> tuple[int, ...]:
@@ -175,6 +200,11 @@ def _einsum(proto: NodeProto, takes: Sequence[Value | None], makes: Sequence[Val
     return 2.0 * math.prod(lengths.values()) if lengths else 0.0
 
 
+def _local_response(proto: NodeProto, takes: Sequence[Value | None], makes: Sequence[Value | None]) -> float:
+    """A power for each element: 70 ns."""
+    return 4000.0 * _elements(makes)
+
+
 _FLOPS: dict[str, Count] = {
     **dict.fromkeys(
         (
@@ -187,4 +217,5 @@ _FLOPS: dict[str, Count] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"), _recurrent),
     **dict.fromkeys(("Attention", "QAttention", "MultiHeadAttention", "GroupQueryAttention"), _attention),
     "Einsum": _einsum,
+    "LRN": _local_response,
 }

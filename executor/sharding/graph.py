@@ -21,24 +21,16 @@ from headrace.errors import LoadFailed
 
 STANDARD = ("", "ai.onnx")
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
-_BITS: dict[int, int] = {
-    TensorProto.FLOAT: 32,
-    TensorProto.INT32: 32,
-    TensorProto.UINT32: 32,
-    TensorProto.INT64: 64,
-    TensorProto.UINT64: 64,
-    TensorProto.DOUBLE: 64,
-    TensorProto.COMPLEX64: 64,
-    TensorProto.COMPLEX128: 128,
-    TensorProto.FLOAT16: 16,
-    TensorProto.BFLOAT16: 16,
-    TensorProto.INT16: 16,
-    TensorProto.UINT16: 16,
-    TensorProto.INT4: 4,
-    TensorProto.UINT4: 4,
-    TensorProto.FLOAT4E2M1: 4,
-    TensorProto.STRING: 256,  # a guess: what is in it is not known
+_WIDTHS = {
+    **dict.fromkeys(("INT2", "UINT2"), 2),
+    **dict.fromkeys(("INT4", "UINT4", "FLOAT4E2M1"), 4),
+    **dict.fromkeys(("INT16", "UINT16", "FLOAT16", "BFLOAT16"), 16),
+    **dict.fromkeys(("INT32", "UINT32", "FLOAT"), 32),
+    **dict.fromkeys(("INT64", "UINT64", "DOUBLE", "COMPLEX64"), 64),
+    "COMPLEX128": 128,
+    "STRING": 256,  # a guess: what is in it is not known
 }
+_BITS = {int(number): _WIDTHS.get(name, 8) for name, number in TensorProto.DataType.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +152,7 @@ def without_dead_nodes(model: ModelProto) -> ModelProto:
 
 def bits(data_type: int) -> int:
     """Of one element of this type, as it lies in memory."""
-    return _BITS.get(data_type, 8)
+    return _BITS[data_type]
 
 
 def tensor_bytes(tensor: TensorProto) -> int:

@@ -6,7 +6,7 @@ node joins the unit of its maker where a cut before it could only lose:
 - QuantizeLinear with a fixed scale: the quantised tensor is what should cross. DequantizeLinear is carried anyhow
   (`graph.py`), so what the runtime computes in integers stays together.
 - What works element by element on one value that nobody else wants (a bias, an activation, a normalisation by fixed
-  numbers): a cut after it lets as much through, and the runtime fuses it into its maker.
+  numbers), or only moves its elements: a cut after it lets as much through, and the runtime may fuse it into its maker.
 
 In both cases all that the node takes from others is its maker's, so units make no circles.
 """
@@ -21,7 +21,7 @@ from executor.sharding.graph import Graph, Node
 from executor.sharding.shapes import Value
 from executor.sharding.work import Passing, Weight, Work
 
-_ELEMENTWISE = {
+_AS_MANY = {
     *(
         "Add",
         "Sub",
@@ -42,7 +42,9 @@ _ELEMENTWISE = {
     *("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Sigmoid", "HardSigmoid", "HardSwish"),
     *("Tanh", "Erf", "Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Mish", "Softplus", "Softsign", "Swish"),
     *("BatchNormalization", "Identity", "Dropout"),
+    *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
 }
+"""What makes as many elements as it takes."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _joins(graph: Graph, node: Node, takes: set[str], users: Mapping[str, set[in
     if node.kind in ("QuantizeLinear", "DequantizeLinear"):
         return maker.index
     alone = users[value] == {node.index} and value not in graph.outputs
-    return maker.index if alone and node.kind in _ELEMENTWISE else None
+    return maker.index if alone and node.kind in _AS_MANY else None
 
 
 def _passing(
