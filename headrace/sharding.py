@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -32,11 +33,20 @@ def size(text: str) -> int:
 
 def in_words(count: float) -> str:
     """Bytes with three digits and a unit of 1024: `7.25 GiB`."""
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            break
-        count /= 1024
-    return f"{count:.3g} {unit}" if count < 1000 else f"{count:,.0f} {unit}"
+    unit, units = "bytes", iter(("KiB", "MiB", "GiB", "TiB"))
+    while count >= 1000 and (larger := next(units, None)):
+        count, unit = count / 1024, larger
+    return f"{count:.3g} {unit}"
+
+
+def enough(count: int) -> int:
+    """At least `count`, and a size that `in_words` says as it is."""
+    step = 1
+    while count >= 1000 * step:
+        step *= 1024
+    whole = count / step
+    digits = 10 ** (2 - len(str(int(whole))) + 1)
+    return math.ceil(math.ceil(whole * digits) / digits * step)
 
 
 def _bytes(value: Any) -> Any:

@@ -113,12 +113,15 @@ def needs(work: Work, devices: Sequence[Device], stages: int | None = None) -> N
     alike = [max(devices, key=lambda device: device.usable_bytes)] * (stages or len(devices))
     endless = _Line(work, alike)
     memory = Cost(lambda row, _: (row.weights + row.peak).astype(np.float64), np.maximum)
-    tightest = endless.best([memory], stages, fits=False)
+    found = [
+        endless.best([memory], count, fits=False) for count in ([stages] if stages else range(1, len(devices) + 1))
+    ]
+    tightest = min((way.costs[0] for way in found if way), default=None)
     one = Cost(lambda row, _: np.ones(len(row.peak)), np.add)
     fewest = ways(work, ENDLESS, endless.fits, [one])
     largest = _largest_unit(work)
     return Needs(
-        int(tightest.costs[0]) + alike[0].reserve_bytes if tightest else None,
+        int(tightest) + alike[0].reserve_bytes if tightest is not None else None,
         int(fewest[0].costs[0]) if fewest else None,
         work.names[largest[0]],
         largest[1],

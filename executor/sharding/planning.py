@@ -24,7 +24,7 @@ from executor.sharding.spans import crossing, rows
 from executor.sharding.units import Units, units
 from executor.sharding.work import Work
 from headrace.errors import LoadFailed
-from headrace.sharding import in_words
+from headrace.sharding import enough, in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def _why_not(work: Work, wish: Wish) -> str:
     on = _count(wanted or count)
     most = max(wish.devices, key=lambda device: device.usable_bytes)
     limits = ", ".join(in_words(limit) for limit in sorted({device.memory_bytes for device in wish.devices}))
-    would = f"it would fit on {on} with {in_words(lacks.per_device_bytes or 0)} each"
+    would = f"it would fit on {on} with {in_words(enough(lacks.per_device_bytes or 0))} each"
     if lacks.devices is None:
         alone = f"{lacks.largest_unit} alone takes {in_words(lacks.largest_unit_bytes + most.reserve_bytes)}"
         rather = f"with {in_words(most.memory_bytes)} no number of devices would do: {alone}"

@@ -9,7 +9,6 @@ model whose stages will run on accelerators is measured on the CPU all the same,
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
@@ -29,8 +28,8 @@ from headrace.cores import usable_cores
 from headrace.errors import LoadFailed
 from headrace.models import ModelId
 
-RUNS = 5
-"""Besides the first, which prepares. The median counts."""
+RUNS = 10
+"""Besides the first, which prepares. Of each node the least counts: neighbours on the same cores only ever add."""
 _SUFFIX = "_kernel_time"
 """Of the runtime's events, behind the node's name."""
 
@@ -71,9 +70,9 @@ def _name(index: int) -> str:
 
 
 def _seconds(events: list[Mapping[str, Any]]) -> dict[str, float]:
-    """Node -> median of its runs but the first, of those in the main graph."""
+    """Node -> the least of its runs, of those in the main graph."""
     runs = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
             runs[event["name"].removesuffix(_SUFFIX)].append(event["dur"] / 1e6)
-    return {name: statistics.median(each[1:] or each) for name, each in runs.items()}
+    return {name: min(each) for name, each in runs.items()}

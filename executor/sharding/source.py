@@ -18,7 +18,7 @@ from onnx import ModelProto, TensorProto
 
 from executor import runtime
 from executor.digests import Files
-from executor.sharding.graph import Graph, read_graph, tensors
+from executor.sharding.graph import Graph, read_graph, tensor_bytes, tensors
 from executor.sharding.wire import weightless
 from headrace.errors import LoadFailed
 
@@ -106,9 +106,10 @@ def _check_references(source: Source) -> None:
     sizes = {name: size for name, size, *_ in source.files}
     for tensor in _external(source.model):
         name, offset, length = (_entry(tensor, key) for key in ("location", "offset", "length"))
-        end = int(offset or 0) + int(length or 0)
-        if end > sizes[name]:
-            raise LoadFailed(
-                f"weight {tensor.name!r}: expected {length or 0} bytes from byte {offset or 0} of {name},"
-                f" which has {sizes[name]}"
-            )
+        for number in (offset, length):
+            if number and not number.isdecimal():
+                raise LoadFailed(f"weight {tensor.name!r}: expected a number of bytes in {name}, found {number!r}")
+        start, count = int(offset or 0), int(length or tensor_bytes(tensor))
+        if start + count > sizes[name]:
+            found = f"{name}, which has {sizes[name]}"
+            raise LoadFailed(f"weight {tensor.name!r}: expected {count} bytes from byte {start} on in {found}")

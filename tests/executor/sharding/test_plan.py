@@ -1,10 +1,11 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executor.sharding.plan import TOGETHER, Device, place
+from executor.sharding.plan import TOGETHER, Device, needs, place
 from executor.sharding.work import SHARED_BYTES, Passing, Weight, Work
 
 
@@ -152,7 +153,7 @@ def cases(draw):
     return work, draw(st.lists(one, min_size=1, max_size=4))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases(), st.sampled_from([None, None, 1, 2, 3]), st.sampled_from([0.0, 0.3]))
 def test_what_is_found_is_as_good_as_the_best_of_all_ways(case, stages, slack):
     work, devices = case
@@ -168,3 +169,24 @@ def test_what_is_found_is_as_good_as_the_best_of_all_ways(case, stages, slack):
     assert found.slowest_s <= within * (1 + 1e-9)
     assert (len(runs), found.copied_bytes, found.given_bytes) == (count, least, given_bytes)
     assert copied(work, runs) == least
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.sampled_from([None, 1, 2, 3]))
+def test_what_is_said_to_be_enough_is_the_least_that_is(case, stages):
+    work, devices = case
+    found = needs(work, devices, stages)
+    most = max(devices, key=lambda each: each.usable_bytes)
+    alone = [memory(work, (unit, unit + 1)) for unit in range(len(work))]
+    assert found.largest_unit_bytes == max(alone)
+    endless = [replace(most, name=f"{at}") for at in range(len(work))]
+    ways = list(every_way(work, endless[: len(work)])) if len(work) < 5 else None
+    if ways is not None:
+        assert found.devices == min((len(runs) for _, runs in ways), default=None)
+    if found.per_device_bytes is not None:
+        enough = [
+            replace(most, name=f"{at}", memory_bytes=found.per_device_bytes) for at in range(stages or len(devices))
+        ]
+        assert place(work, enough, stages)
+        less = [replace(each, memory_bytes=each.memory_bytes - 1) for each in enough]
+        assert place(work, less, stages) is None

@@ -64,7 +64,7 @@ def test_quantised_convolutions_end_with_their_quantisation():
 
 
 def test_no_cut_of_a_quantised_model_lets_floats_through(source):
-    """Nor does one part what the runtime computes in integers: between Dequantize- and QuantizeLinear nothing passes."""
+    """Nor does one part what the runtime computes in integers."""
     read = source(sharded_models.quantised())
     graph = read.graph
     values = concrete(graph, Sizes(3))
