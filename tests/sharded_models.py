@@ -293,3 +293,40 @@ def sparse():
     values = constant("thin", np.linspace(0.5, 1.5, WIDTH))
     proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [WIDTH, WIDTH]))
     return bytes(proto.SerializeToString(deterministic=True))
+
+
+def field(number, length):
+    """The head of a field of so many bytes."""
+    head = []
+    for value in (number << 3 | 2, length):
+        rest = value
+        while rest > 0x7F:
+            head.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        head.append(rest)
+    return bytes(head)
+
+
+def two_tables(file, rows):
+    """ids INT64 [n] -> y FP32 [n, 64], of two tables with so many rows, which are holes in the file but for the last
+    row of the last one, which is 7. Written piece by piece, since protobuf makes no message of more than 2 GB."""
+    nodes = [
+        helper.make_node("Gather", ["early", "ids"], ["a"]),
+        helper.make_node("Softmax", ["a"], ["b"]),
+        helper.make_node("Gather", ["late", "ids"], ["c"]),
+        helper.make_node("Add", ["b", "c"], ["y"]),
+    ]
+    ends = [tensor("ids", "INT64", ("n",))], [tensor("y", "FP32", ("n", 64))]
+    graph = helper.make_graph(nodes, "tables", *ends).SerializeToString()
+    size = rows * 64 * 4
+    tables = [TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[rows, 64]) for name in ("early", "late")]
+    heads = [table.SerializeToString() + field(TensorProto.RAW_DATA_FIELD_NUMBER, size) for table in tables]
+    heads = [field(5, len(head) + size) + head for head in heads]
+    model = ModelProto(ir_version=8, opset_import=[helper.make_opsetid("", 17)]).SerializeToString()
+    with file.open("wb") as opened:
+        opened.write(model + field(7, len(graph) + sum(len(head) + size for head in heads)) + graph)
+        for head in heads:
+            opened.write(head)
+            opened.seek(size, 1)
+        opened.seek(-256, 1)
+        opened.write(np.full(64, 7, np.float32).tobytes())

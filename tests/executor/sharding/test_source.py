@@ -3,7 +3,7 @@ import onnx
 import pytest
 import sharded_models
 from onnx import ModelProto
-from sharding_runs import OPTIMISED, inputs_for, on, run_stages, session
+from sharding_runs import GIB, OPTIMISED, inputs_for, on, run_stages, session
 
 from executor.sharding.planning import Wish, make_plan
 from executor.sharding.source import read_source
@@ -102,3 +102,15 @@ def test_a_reference_without_a_length_means_the_rest_of_what_the_tensor_needs(tm
     assert runs(source)
     whole = session((tmp_path / "model.onnx").read_bytes(), tmp_path, OPTIMISED)
     assert set(inputs_for(whole)) == {"x"}
+
+
+def test_models_that_are_too_large_for_protobuf_run_in_stages(tmp_path):
+    """3 GB, of which next to nothing is read: a stage holds what its file's pages are used of."""
+    rows = 6 << 20
+    sharded_models.two_tables(tmp_path / "model.onnx", rows)
+    source = read_source(tmp_path / "model.onnx")
+    plan = make_plan(source, Wish(on(2, memory_bytes=2 * GIB), None))
+    assert [stage.weight_bytes for stage in plan.stages] == [rows * 256] * 2
+    ids = np.array([0, rows - 1])
+    y = run_stages(stage_models(source, plan), source.folder, {"ids": ids}, OPTIMISED)["y"]
+    assert y[:, 0].tolist() == [1 / 64, 7 + 1 / 64]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_models import constant, mlp, model, tensor
+from sharded_models import field
 
 from executor.sharding.wire import _INSIDE, _RAW_DATA, LEAST_BYTES, weightless
 from headrace.errors import LoadFailed
@@ -33,9 +34,9 @@ def tensors_in(message):
     if isinstance(message, TensorProto):
         yield message
         return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for each in value if field.is_repeated else (value,):
+    for kind, value in message.ListFields():
+        if kind.message_type is not None:
+            for each in value if kind.is_repeated else (value,):
                 yield from tensors_in(each)
 
 
@@ -104,18 +105,6 @@ def test_weights_are_never_in_memory(tmp_path):
         tracemalloc.stop()
     assert (found.name, entry(found, "offset"), entry(found, "length")) == ("w", str(at), str(size))
     assert most < 1 << 20
-
-
-def field(number, length):
-    """The head of a field of so many bytes."""
-    head = []
-    for value in (number << 3 | 2, length):
-        rest = value
-        while rest > 0x7F:
-            head.append(rest & 0x7F | 0x80)
-            rest >>= 7
-        head.append(rest)
-    return bytes(head)
 
 
 @settings(max_examples=200, deadline=None)
