@@ -44,9 +44,8 @@ def enough(count: int) -> int:
     step = 1
     while count >= 1000 * step:
         step *= 1024
-    whole = count / step
-    digits = 10 ** (2 - len(str(int(whole))) + 1)
-    return math.ceil(math.ceil(whole * digits) / digits * step)
+    places = 3 - len(str(count // step))
+    return math.ceil(math.ceil(count / step * 10.0**places) / 10.0**places * step)
 
 
 def _bytes(value: Any) -> Any:
