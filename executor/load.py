@@ -71,6 +71,10 @@ def load_model(
     ends with this call, so it may step back behind those that serve. Raises LoadFailed with a sentence fit for the
     repository index.
     """
+    if config.sharding is not None:  # served whole it would not do what was asked for, or not fit
+        raise LoadFailed(
+            f"model {id}: its config has `sharding`, and stages cannot be served yet; try `headrace shard plan`"
+        )
     started = time.perf_counter()
     sessions = replicas * config.instances.count
     threads = threads_per_session(config.instances.threads, usable_cores(), sessions)
