@@ -3,9 +3,8 @@
 import numpy as np
 
 from executor import runtime
-from executor.sessions import session_options
+from executor.options import session_options, with_weights_below
 from executor.sharding.plan import Device
-from executor.sharding.source import open_options
 
 GIB = 1 << 30
 AS_IT_IS = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -26,7 +25,9 @@ def options(level):
 
 def session(model, folder, level):
     """A plain one on the CPU, of a stage's or a model's bytes."""
-    return runtime.InferenceSession(model, open_options(options(level), folder), providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(
+        model, with_weights_below(options(level), folder), providers=["CPUExecutionProvider"]
+    )
 
 
 def inputs_for(session, rows=3, free=5):

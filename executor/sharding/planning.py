@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from onnx import ModelProto, ValueInfoProto
 
 from executor import runtime
-from executor.sessions import session_options
+from executor.options import session_options
 from executor.sharding import costs
 from executor.sharding.cut import Ends, ends
 from executor.sharding.order import orders

@@ -20,8 +20,8 @@ from onnx import ModelProto
 from executor import runtime
 from executor.failures import readable
 from executor.metadata import read_signature
+from executor.options import session_options
 from executor.samples import samples
-from executor.sessions import session_options
 from executor.sharding.shapes import Sizes
 from executor.sharding.source import Source, open_on_cpu
 from headrace.cores import usable_cores

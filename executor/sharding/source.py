@@ -18,6 +18,7 @@ from onnx import ModelProto, TensorProto
 
 from executor import runtime
 from executor.digests import Files
+from executor.options import with_weights_below
 from executor.sharding.graph import Graph, read_graph, tensor_bytes, tensors
 from executor.sharding.wire import weightless
 from headrace.errors import LoadFailed
@@ -64,16 +65,10 @@ def read_source(model_file: Path) -> Source:
     return source
 
 
-def open_options(options: Any, folder: Path) -> Any:
-    """The same session options, and: references are relative to `folder`."""
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    return options
-
-
 def open_on_cpu(source: Source, model: ModelProto, options: Any) -> Any:
     """A session of `model`, whose weights are those of `source`. Raises whatever the runtime raises."""
     return runtime.InferenceSession(
-        model.SerializeToString(), open_options(options, source.folder), providers=["CPUExecutionProvider"]
+        model.SerializeToString(), with_weights_below(options, source.folder), providers=["CPUExecutionProvider"]
     )
 
 

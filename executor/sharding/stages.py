@@ -27,7 +27,7 @@ _FORM = "1"
 
 @dataclass(frozen=True, slots=True)
 class StageModel:
-    """One stage. Sessions of it need `source.open_options`."""
+    """One stage. Sessions of it need `options.with_weights_below`."""
 
     model: bytes
     """An ONNX model whose weights are references, relative to the folder of the source."""

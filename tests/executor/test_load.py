@@ -137,8 +137,3 @@ def test_a_session_of_several_threads_runs_two_batches_at_once_each_with_its_own
     expected = [answer(loaded, {"x": x[:1]})["y"][0] for x in inputs]
     for x, row, outputs in zip(inputs, expected, asyncio.run(all_at_once()), strict=True):
         np.testing.assert_allclose(outputs["y"], np.tile(row, (len(x), 1)), rtol=1e-4, atol=1e-5)
-
-
-def test_a_model_that_is_to_be_sharded_is_refused_rather_than_served_whole(load):
-    with pytest.raises(LoadFailed, match="model m/1: its config has `sharding`"):
-        load(onnx_models.mlp(), sharding={"devices": ["cpu:0", "cpu:1"]})
