@@ -35,9 +35,9 @@ FATAL_LOADS = """
 import os, signal, sys
 
 if "server.engine" in sys.orig_argv:
-    from executor import load
+    from executor import whole
 
-    load.open_session = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+    whole.open_session = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
