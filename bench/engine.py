@@ -1,7 +1,7 @@
 """What an engine costs a request, and what it gathers: models in every replica against the same in an engine.
 
-Lone requests go to two servers of one replica each, in turns. Batches: two servers of two replicas, closed loop. Servers and
-engines have both cores, as has the load: who waits does not compute.
+Lone requests go to two servers of one replica each, in turns. Batches: two servers of two replicas, closed loop. All
+have both cores, as has the load: who waits does not compute.
 """
 
 import tempfile

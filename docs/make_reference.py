@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from headrace.config import BatchingLimits, Instances, Latest, ModelConfig, Provider, ServerConfig
 from headrace.repositories import Url
+from headrace.sharding import Sharding
 
 PAGE = Path(__file__).with_name("configuration.md")
 
@@ -66,6 +67,8 @@ def page() -> str:
             _table(Provider),
             "### versions, as {latest: N}\n",
             _table(Latest),
+            "### sharding\n\nSee [sharding](sharding.md).\n",
+            _table(Sharding),
         )
     )
 

@@ -12,22 +12,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from executor.background import step_back
 from executor.cache import Cache
 from executor.declared import check_declared
 from executor.failures import run_failed
-from executor.metadata import PLATFORM, Signature, read_signature, with_observed_ranks
+from executor.metadata import PLATFORM, Signature, with_observed_ranks
 from executor.onnx_executor import OnnxExecutor
+from executor.opened import Opened
 from executor.padding import find_padding
 from executor.probe import Verdict, probe
-from executor.providers import CPU, device
-from executor.runners import Runner, runner_for
+from executor.providers import CPU
+from executor.runners import Runner
 from executor.samples import samples
-from executor.sessions import open_session
 from executor.steps import in_steps
-from executor.threads import runs_per_session, threads_per_session
+from executor.threads import threads_per_session
+from executor.whole import open_whole
 from headrace.config import ModelConfig
 from headrace.cores import usable_cores
 from headrace.errors import LoadFailed
@@ -76,31 +76,44 @@ def load_model(
     threads = threads_per_session(config.instances.threads, usable_cores(), sessions)
     if own_thread and threads == 1:  # a session's further threads would inherit it
         step_back()
-
-    def opened() -> Any:
-        return open_session(id, model_file, config.execution_providers, threads, cache, sessions)
-
-    session = opened()
     ranks = {spec.name: len(spec.shape) for spec in declared_inputs}
-    signature = read_signature(id, model_file, session, labels, ranks)
+    if config.sharding is None:
+        opened = open_whole(id, model_file, config, labels, ranks, threads, sessions, cache)
+    else:
+        from executor.sharding.sharded import open_sharded  # noqa: PLC0415 - brings onnx, 8 MB in every replica
+
+        opened = open_sharded(id, model_file, config, config.sharding, labels, ranks, cache)
+    try:
+        return _made_ready(id, model_file, config, opened, declared_inputs, declared_outputs, started)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _made_ready(
+    id: ModelId,
+    model_file: Path,
+    config: ModelConfig,
+    opened: Opened,
+    declared_inputs: Sequence[TensorSpec],
+    declared_outputs: Sequence[TensorSpec],
+    started: float,
+) -> LoadedModel:
+    signature, providers = opened.signature, opened.providers
     check_declared(id, "input", declared_inputs, signature.inputs)
     check_declared(id, "output", declared_outputs, signature.outputs, signature.unranked)
-    runners = [runner_for(id, session, signature)]
-    providers = tuple(session.get_providers())
-    on_cpu = providers == (CPU,)
+    first, *others = opened.runners
+    on_cpu = providers == (CPU,) and opened.threads > 0
     # The CPU's own time where one thread does it all: this one has stepped back behind others.
-    own = time.thread_time if on_cpu and threads == 1 else time.perf_counter
-    verdict = probe(id, signature, config.batching, runners[0], own)
-    lengths = find_padding(id, signature, config.batching.pad, verdict, runners[0], own)
-
-    def more() -> Runner:
-        return runner_for(id, opened(), signature)
-
-    for _ in range(config.instances.count - 1):
-        runners.append(more())
-        warm_up(id, runners[-1], verdict.inputs)
+    own = time.thread_time if on_cpu and opened.threads == 1 else time.perf_counter
+    verdict = probe(id, signature, config.batching, first, own)
+    lengths = find_padding(id, signature, config.batching.pad, verdict, first, own)
+    opened.adapt(verdict)
+    for runner in others:
+        warm_up(id, runner, verdict.inputs)
+    runners = list(opened.runners)
     if verdict.steps:
-        runners = [_in_steps(id, runner, signature, verdict, more) for runner in runners]
+        runners = [_in_steps(id, runner, signature, verdict, opened.more) for runner in runners]
     metadata = ModelMetadata(
         id=id,
         platform=PLATFORM,
@@ -110,33 +123,30 @@ def load_model(
         padding=lengths.padding,
     )
     log.info(
-        "%s: loaded in %.2f s from %s; %s; %d session(s) of %d thread(s); %s: %s%s",
+        "%s: loaded in %.2f s from %s; %s; %s; %s: %s%s",
         id,
         time.perf_counter() - started,
         model_file,
         ", ".join(providers),
-        len(runners),
-        threads,
+        opened.words,
         "batchable" if verdict.batchable else "not batchable",
         verdict.reason,
         f"; {lengths.reason}" if lengths.reason else "",
     )
     clock = time.thread_time if on_cpu else time.perf_counter
-    runners *= runs_per_session(config, providers, threads)
-    executor = OnnxExecutor(id, runners, verdict.runs, clock)
-    where = device(config.execution_providers, providers[0])
-    return LoadedModel(metadata, executor, providers, tuple(verdict.curve), where, tuple(lengths.costs))
+    executor = OnnxExecutor(id, runners * opened.runs, verdict.runs, clock, opened.close)
+    return LoadedModel(metadata, executor, providers, tuple(verdict.curve), opened.device, tuple(lengths.costs))
 
 
 def _in_steps(
-    id: ModelId, runner: Runner, signature: Signature, verdict: Verdict, more: Callable[[], Runner]
+    id: ModelId, runner: Runner, signature: Signature, verdict: Verdict, more: Callable[[], Runner] | None
 ) -> Runner:
     """`runner` for batches of the sizes that the probe found, all of them prepared.
 
     Where each needs a session of its own, `more` brings them; if there is no memory for them, one does it all.
     """
     runners = [runner] * len(verdict.steps)
-    if verdict.forgets:
+    if verdict.forgets and more is not None:
         try:
             runners = [*(more() for _ in verdict.steps[1:]), runner]
         except LoadFailed as error:

@@ -29,7 +29,8 @@ class OnnxExecutor:
     """`headrace.executor.Executor` over one runner (session) per slot. `known` are (elements, seconds) of past runs.
 
     `clock` measures a run in a worker thread: `time.thread_time` where the CPU computes, the wall clock where a device
-    does. On the loop it is the wall clock: cheaper to read, and what the loop cares for.
+    does. On the loop it is the wall clock: cheaper to read, and what the loop cares for. `close` is called when the
+    last run is over.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class OnnxExecutor:
         runners: Sequence[Runner],
         known: Iterable[tuple[int, float]] = (),
         clock: Callable[[], float] = perf_counter,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self.slots = len(runners)
         self._clock = clock
         self._closed = False
+        self._close = close
         self._model = model
         self._pace = Pace()
         for work, seconds in known:
@@ -98,4 +101,5 @@ class OnnxExecutor:
         self._workers.close()
         while not self._free.empty():
             self._free.get_nowait()
+        self._close()
         give_back()

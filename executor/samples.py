@@ -8,6 +8,7 @@ rows that are all alike would hide that they influence each other.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,15 +18,18 @@ from headrace.models import TensorSpec
 from headrace.requests import Array
 
 
-def samples(signature: Signature, rows: int, free: int) -> dict[str, Array]:
-    """One array per required input. A free axis 0 gets `rows`, any other free axis `free`.
+def samples(
+    signature: Signature, rows: int, free: int, named: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, Array]:
+    """One array per required input. A free axis 0 gets `rows`, any other free axis `free`, one in `named` its own size.
 
     An axis that bears the same symbolic name as a free axis 0 gets `rows` too. Inputs with defaults are left out.
     """
     rng = np.random.default_rng(0)
     required = [spec for spec in signature.inputs if not spec.optional]
     first = {signature.axes[spec.name][0] for spec in required if spec.shape and spec.shape[0] == -1}
-    sizes: Mapping[Axis, int] = {name: rows for name in first if isinstance(name, str)}
+    sizes: dict[Axis, int] = {name: rows for name in first if isinstance(name, str)}
+    sizes.update(named)
     return {
         spec.name: _values(spec, _shape(spec, signature.axes[spec.name], sizes, rows, free), rng) for spec in required
     }
@@ -36,7 +40,7 @@ def _shape(
 ) -> tuple[int, ...]:
     lengths = [length if length >= 0 else sizes.get(axis, free) for length, axis in zip(spec.shape, axes, strict=True)]
     if spec.shape and spec.shape[0] == -1:
-        lengths[0] = rows
+        lengths[0] = sizes.get(axes[0], rows)
     return tuple(lengths)
 
 

@@ -1,8 +1,7 @@
 """Open ONNX Runtime sessions: file, providers and threads in, a session that really uses them out.
 
-Receives choices from `providers` and `threads`, hands sessions to `load`. Blocking. Invariants: 1. Inter-op is one and
-sequential. 2. Idle intra-op threads sleep instead of spinning: the front end shares these cores, and a spinning pool
-took half of a transformer's throughput with one neighbour busy. 3. A provider asked for by name is in the session.
+Receives choices from `providers` and `threads`, hands sessions to `load`. Blocking. Invariant: a provider asked for by
+name is in the session.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any
 from executor import runtime
 from executor.cache import Cache
 from executor.failures import load_failed
+from executor.options import session_options
 from executor.prepared import open_prepared
 from executor.providers import CPU, CUDA, Chosen, choose, is_asked, left_out
 from headrace.config import Provider
@@ -77,19 +77,6 @@ def check_file(model: ModelId, model_file: Path) -> None:
         raise LoadFailed(f"model {model}: {model_file} cannot be read: {error.strerror}") from error
     if empty:
         raise LoadFailed(f"model {model}: {model_file} is empty")
-
-
-def session_options(threads: int) -> Any:
-    """Options of every session: all optimisations, one operator at a time, no spinning, only errors in the log."""
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    return options
 
 
 def _create(model: ModelId, model_file: Path, chosen: Chosen, threads: int) -> Any:

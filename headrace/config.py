@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from headrace.repositories import Url, repository
+from headrace.sharding import Sharding
 from headrace.traffic import Traffic, VersionLabels, check_traffic
 
 
@@ -208,6 +209,7 @@ class ModelConfig(_Frozen):
         default_factory=dict, description="Output name -> file beside the model with one class label per line."
     )
     safe_reload: SafeReload = SafeReload()
+    sharding: Sharding | None = Field(None, description="Stages of the model on several devices (docs/sharding.md).")
 
     @field_validator("traffic")
     @classmethod

@@ -42,10 +42,14 @@ app.command()(simulate)
 
 
 def main() -> None:
-    """Entry point of the console script. Commands of other packages are found by name; `serve` starts without them."""
+    """Entry point of the console script. Commands that `serve` can start without are found by name."""
     if sys.argv[1:2] != ["serve"]:
-        for command in entry_points(group="headrace.commands"):
-            app.command(command.name)(command.load())
+        for entry in entry_points(group="headrace.commands"):
+            found = entry.load()
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=entry.name)
+            else:
+                app.command(entry.name)(found)
     app()
 
 

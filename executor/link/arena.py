@@ -63,5 +63,7 @@ class Arena:
         return np.ndarray(shape, dtype, self._map, start)
 
     def close(self) -> None:
-        """Let go of the file. The memory goes when no array looks at it any more, in either process."""
-        os.close(self.fd)
+        """Let go of the file. The memory goes when no array looks at it any more, here or there. Again: harmless."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

@@ -25,10 +25,15 @@ _log = logging.getLogger("headrace.engine")
 def engine_for(spec: VersionSpec, replicas: int) -> str | None:
     """The engine in which this version is to run; None: in every replica.
 
-    One for each accelerator, so that what is on it is known to one process, and one for each model on the CPU.
+    One for each accelerator, so that what is on it is known to one process, and one for each model on the CPU, or on
+    several devices.
     """
     placement = spec.config.placement
-    if placement == "inline" or (placement == "auto" and replicas == 1):
+    if placement == "inline":
+        return None
+    if spec.config.sharding is not None:
+        return f"stages of {spec.id.name}"
+    if placement == "auto" and replicas == 1:
         return None
     device = device_of(spec.config.execution_providers)
     if device != ON_THE_CPU:

@@ -9,6 +9,7 @@ import onnx_models
 import pytest
 
 from executor import load as load_module
+from executor import whole
 from executor.load import warm_up
 from headrace.datatypes import Datatype
 from headrace.errors import LoadFailed
@@ -105,9 +106,9 @@ def forgetful(monkeypatch):
         opened.append(real_open(*args))
         return opened[-1]
 
-    real_probe, real_open = load_module.probe, load_module.open_session
+    real_probe, real_open = load_module.probe, whole.open_session
     monkeypatch.setattr(load_module, "probe", probe)
-    monkeypatch.setattr(load_module, "open_session", open_session)
+    monkeypatch.setattr(whole, "open_session", open_session)
     return opened, most
 
 

@@ -1,12 +1,16 @@
 """Real replicas that share an engine, which gathers their batches, and is killed."""
 
 import http.client
+import itertools
 import json
 import os
 import signal
 import threading
 from pathlib import Path
 
+import numpy as np
+import onnx_models
+import psutil
 import pytest
 from asking import BODY, INFER, REPLICAS, add, asked, index, until
 from live import serving
@@ -31,9 +35,9 @@ FATAL_LOADS = """
 import os, signal, sys
 
 if "server.engine" in sys.orig_argv:
-    from executor import load
+    from executor import whole
 
-    load.open_session = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+    whole.open_session = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -153,6 +157,39 @@ def test_a_request_that_kills_engines_is_refused_and_takes_nobody_along(tmp_path
         before = [asker.asked for asker in askers]
         until(lambda: all(map(int.__lt__, before, (asker.asked for asker in askers))))
     assert not any(asker.trouble for asker in askers)
+
+
+def test_a_sharded_model_is_served_to_all_replicas_and_loses_no_request_when_its_processes_are_killed(tmp_path):
+    repository = tmp_path / "models"
+    onnx_models.save(in_layers(1), repository, "m", 1)
+    (repository / "m" / "config.yaml").write_text("sharding: {devices: [cpu:0, cpu:1]}\n")
+    with serving(repository, replicas=REPLICAS) as server, asked(server) as askers:
+        until(lambda: all(asker.asked > 10 for asker in askers))
+        (engine,) = engine_pids(server)
+        stages = stage_pids(engine)
+        assert len(stages) == 2
+        for victim in (*stages, engine):
+            os.kill(victim if victim == engine else stage_pids(engine)[stages.index(victim)], signal.SIGKILL)
+            before = [asker.asked for asker in askers]
+            until(lambda before=before: all(asker.asked > then + 1 for asker, then in zip(askers, before, strict=True)))
+        until(lambda: not any(map(psutil.pid_exists, stages)))
+    assert [(asker.trouble, asker.factors) for asker in askers] == [([], [1])] * len(askers)
+
+
+def stage_pids(engine):
+    children = psutil.Process(engine).children()
+    return sorted(child.pid for child in children if b"executor.sharding" in command_of(child.pid))
+
+
+def in_layers(factor):
+    """As `asking.times`, in layers between which it can be cut."""
+    x, y = (onnx_models.tensor(name, "FP32", ("batch", 2)) for name in "xy")
+    names = ["x", "one", "two", "y"]
+    nodes = [
+        onnx_models.helper.make_node("MatMul", [given, f"w{made}"], [made]) for given, made in itertools.pairwise(names)
+    ]
+    weights = [onnx_models.constant(f"w{made}", np.eye(2) * (factor if made == "y" else 1)) for made in names[1:]]
+    return onnx_models.model(nodes, [x], [y], weights)
 
 
 def test_a_model_that_kills_its_engine_while_it_loads_is_reported_and_others_serve(tmp_path, monkeypatch):

@@ -1,0 +1,104 @@
+"""The process of one stage: `python -P -m executor.sharding.process SOCKET RUNS ANSWERS`, inherited descriptors.
+
+Opens the stage's session on its own cores and within its own memory, then runs what comes, one run after the other,
+until the socket's other end is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from executor import runtime
+from executor.link import frames
+from executor.link.arena import Arena
+from executor.link.parcel import pack, unpack
+from executor.memory import few_arenas
+from executor.metadata import read_signature
+from executor.options import session_options, with_weights_below
+from executor.runners import Runner, runner_for
+from executor.sharding import words
+from headrace.models import ModelId
+from headrace.requests import Array
+
+_CUDA = "CUDAExecutionProvider"  # `providers` has it, and would bring pydantic: half a second for each stage
+
+
+def main(end: socket.socket, runs: Arena, answers: Arena) -> None:
+    """Returns when the pipeline is gone."""
+    few_arenas()
+    message = frames.receive(end)
+    if message is None:
+        return
+    order = words.to_stage(message)
+    assert isinstance(order, words.Open), f"expected Open first, got {order}"
+    try:
+        runner = _opened(order)
+    except Exception as error:
+        frames.send(end, words.encode(words.Refused(str(error) or type(error).__name__)))
+        return
+    frames.send(end, words.encode(words.Opened(own_bytes())))
+    while (message := frames.receive(end)) is not None:
+        match words.to_stage(message):
+            case words.Run(parcel):
+                inputs, _ = unpack(parcel, runs)
+                frames.send(end, words.encode(_ran(runner, inputs, answers)))
+            case words.Read(start):
+                answers.give_back(start)
+
+
+def _opened(order: words.Open) -> Runner:
+    if order.cores:
+        os.sched_setaffinity(0, order.cores)
+    if order.memory_bytes:
+        _limit(order.memory_bytes)
+    options = with_weights_below(session_options(order.threads), Path(order.folder))
+    if any(name == _CUDA for name, _ in order.providers):
+        runtime.find_cuda_libraries()
+    session: Any = runtime.InferenceSession(order.model, options, providers=order.providers, enable_fallback=0)
+    missing = [name for name, _ in order.providers if name not in session.get_providers()]
+    if missing:
+        raise RuntimeError(f"ONNX Runtime could not start {', '.join(missing)}")
+    id = ModelId(order.name, 0)
+    return runner_for(id, session, read_signature(id, Path(order.folder), session, {}, {}))
+
+
+def _limit(memory_bytes: int) -> None:
+    """So much more than there is now: what is asked for beyond fails, in this process alone."""
+    base = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (base + memory_bytes, base + memory_bytes))
+
+
+def _ran(runner: Runner, inputs: Mapping[str, Array], answers: Arena) -> words.Ran | words.Failed:
+    started = time.perf_counter()
+    try:
+        outputs = runner(inputs)
+    except Exception as error:
+        return words.Failed(str(error) or type(error).__name__)
+    seconds = time.perf_counter() - started
+    parcel = pack(outputs, answers)
+    if parcel is None:
+        size = sum(array.nbytes for array in outputs.values())
+        return words.Failed(f"the stage gives {size} bytes, and of {answers.size} to share too few are free")
+    return words.Ran(parcel, seconds)
+
+
+def own_bytes() -> int:
+    """Of this process alone; 0 where the system does not say."""
+    with suppress(OSError):
+        for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+if __name__ == "__main__":
+    control, *memory = map(int, sys.argv[1:])
+    main(socket.socket(fileno=control), *map(Arena, memory))

@@ -1,0 +1,54 @@
+"""A model opened as it is: in sessions of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from executor.cache import Cache
+from executor.metadata import read_signature
+from executor.opened import Opened
+from executor.providers import device
+from executor.runners import Runner, runner_for
+from executor.sessions import open_session
+from executor.threads import runs_per_session
+from headrace.config import ModelConfig
+from headrace.models import ModelId
+
+
+def open_whole(
+    id: ModelId,
+    model_file: Path,
+    config: ModelConfig,
+    labels: Mapping[str, tuple[str, ...]],
+    ranks: Mapping[str, int],
+    threads: int,
+    sessions: int,
+    cache: Cache | None,
+) -> Opened:
+    """Open `config.instances.count` sessions of so many `threads`, of `sessions` in all replicas. Raises LoadFailed."""
+
+    def opened() -> Any:
+        return open_session(id, model_file, config.execution_providers, threads, cache, sessions)
+
+    first = opened()
+    signature = read_signature(id, model_file, first, labels, ranks)
+    providers = tuple(first.get_providers())
+
+    def more() -> Runner:
+        return runner_for(id, opened(), signature)
+
+    runners = [runner_for(id, first, signature), *(more() for _ in range(config.instances.count - 1))]
+    return Opened(
+        signature=signature,
+        runners=runners,
+        runs=runs_per_session(config, providers, threads),
+        providers=providers,
+        device=device(config.execution_providers, providers[0]),
+        threads=threads,
+        more=more,
+        words=f"{len(runners)} session(s) of {threads} thread(s)",
+        adapt=lambda verdict: None,
+        close=lambda: None,
+    )
