@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import onnx
 from onnx import TensorProto, ValueInfoProto
 
 from executor import runtime
@@ -117,6 +118,7 @@ def _orders(
                 threads=config.instances.threads or max(1, len(cores)),
                 cores=cores,
                 memory_bytes=limit if cores else 0,
+                weights=_weights(stage),
             )
         )
     return made
@@ -132,6 +134,16 @@ def cores_of(device: str, devices: Sequence[str]) -> list[int]:
     share = max(1, len(cores) // count)
     first = int(number or 0) * share % len(cores)
     return cores[first : first + share]
+
+
+def _weights(stage: StageModel) -> list[tuple[str, int, int]]:
+    """Where its larger weights are: (file, offset, length), in the order of the file."""
+    found = []
+    for tensor in onnx.load_from_string(stage.model).graph.initializer:
+        said = {entry.key: entry.value for entry in tensor.external_data}
+        if "length" in said:
+            found.append((said["location"], int(said.get("offset", 0)), int(said["length"])))
+    return sorted(found)
 
 
 def _providers(device: str, limit: int) -> list[tuple[str, dict[str, str]]]:

@@ -23,6 +23,8 @@ class Open(msgspec.Struct, array_like=True, frozen=True, tag=1):
     threads: int
     cores: list[int]
     memory_bytes: int
+    weights: list[tuple[str, int, int]] = []
+    """Where they are: file below `folder`, offset, length."""
 
 
 class Opened(msgspec.Struct, array_like=True, frozen=True, tag=2):
