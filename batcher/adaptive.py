@@ -18,7 +18,7 @@ from batcher.arrivals import FEWEST, Arrivals
 from batcher.curve import Curve
 from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
 from batcher.follow import Follower
-from batcher.objective import Objective
+from batcher.objective import Objective, promised_s
 from batcher.search import WORTH_WAITING_S, at_once, search
 from batcher.simulate import Load
 from batcher.sizes import largest_good
@@ -273,7 +273,8 @@ class Adaptive:
         if self.settings is None or settings.in_flight != self.settings.in_flight:
             self._explore_in = self._explore_after = EXPLORE
         self.settings = settings
-        self._follower.plan = settings.plan(self.curve.table(self._top), self.curve.slowdown, self._planned_for)
+        table, promise = self.curve.table(self._top), promised_s(self._objective, self._slo_s)
+        self._follower.plan = settings.plan(table, self.curve.slowdown, self._planned_for, promise)
         self.listens = self.arrivals.recording or settings.waits
 
     def _first_plan(self) -> Plan:

@@ -7,6 +7,7 @@ queue, do not count.
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf
 from typing import Literal, TypeAlias
 
 from batcher.simulate import Outcome
@@ -23,6 +24,11 @@ SKIPPED = 1 / 9
 """Share of the requests at the start that do not count."""
 MISSED = 0.01
 """Share of requests that may miss the SLO under `device_time`."""
+
+
+def promised_s(objective: Objective, slo_s: float) -> float:
+    """Seconds within which requests should be answered; infinite if that is not what is asked for."""
+    return slo_s if objective in ("goodput", "device_time") else inf
 
 
 def costs(outcome: Outcome, objective: Objective, slo_s: float) -> Costs:

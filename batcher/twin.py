@@ -17,7 +17,7 @@ import msgspec
 
 from batcher.arrivals import FEWEST
 from batcher.decide import Limits, Plan
-from batcher.objective import Costs, Objective, costs
+from batcher.objective import Costs, Objective, costs, promised_s
 from batcher.rerun import Rerun
 from batcher.simulate import Device, Load, Outcome
 from batcher.sizes import best_rows, most_in_flight, sizes
@@ -37,6 +37,8 @@ DIFFERENT = 1.3
 BACKLOG = 4
 CROWD = 2
 """So many batches wait when more of them than planned may be in flight: the load is not what the plan was made for."""
+RUN_MARGIN = 1.25
+"""A batch may take so many times as long as expected, and still be over in the time that was promised."""
 SILENCE = 5.0
 """Mean gaps between requests of the open load without a request: then the plan is for another load."""
 
@@ -57,8 +59,11 @@ class Settings(msgspec.Struct, frozen=True):
         """Whether anybody is ever waited for."""
         return self.enough_rows > 1 and (self.patience_s > 0 or self.gap_s > 0 or self.hold_s > 0)
 
-    def plan(self, seconds: Sequence[float], slowdown: Sequence[float], load: Load) -> Plan:
-        """For a curve with `seconds[rows]`, batches that slow each other down by `slowdown`, and a load like this."""
+    def plan(self, seconds: Sequence[float], slowdown: Sequence[float], load: Load, promised_s: float = inf) -> Plan:
+        """For a curve with `seconds[rows]`, batches that slow each other down by `slowdown`, and a load like this.
+
+        Nobody is held back for so long that the answer would come later than `promised_s`.
+        """
         table = sizes(tuple(seconds), self.most_rows, self.round_down, BACKLOG)
         crowded = most_in_flight(slowdown), CROWD * self.most_rows
         if not self.waits:
@@ -66,7 +71,9 @@ class Settings(msgspec.Struct, frozen=True):
         enough = min(self.enough_rows, self.most_rows)
         opens = load.opens
         silence_s = SILENCE * (opens[-1] - opens[0]) / len(opens) if len(opens) > 1 else inf
-        return Plan(self.in_flight, table, enough, self.patience_s, self.gap_s, self.hold_s, silence_s, *crowded)
+        longest_s = max(0.0, promised_s - RUN_MARGIN * seconds[self.most_rows] * slowdown[self.in_flight])
+        waits = self.patience_s, self.gap_s, self.hold_s
+        return Plan(self.in_flight, table, enough, *waits, silence_s, *crowded, longest_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,11 @@ class Picture:
     def slots(self) -> int:
         """Batches that the executor takes at once."""
         return len(self.slowdown) - 1
+
+    @property
+    def promised_s(self) -> float:
+        """See `objective.promised_s`."""
+        return promised_s(self.objective, self.slo_s)
 
 
 class Twin:
@@ -128,7 +140,7 @@ class Twin:
         trial = self.tried.get(settings)
         if trial is None:
             picture = self.picture
-            plan = settings.plan(picture.seconds, picture.slowdown, picture.load)
+            plan = settings.plan(picture.seconds, picture.slowdown, picture.load, picture.promised_s)
             trial = self.tried[settings] = self._trial(plan)
         return trial.costs(stage)
 
