@@ -17,6 +17,7 @@ import msgspec
 
 from batcher.arrivals import FEWEST
 from batcher.decide import Limits, Plan
+from batcher.loads import redrawn
 from batcher.objective import Costs, Objective, costs, promised_s
 from batcher.rerun import Rerun
 from batcher.simulate import Device, Load, Outcome
@@ -28,6 +29,8 @@ REQUESTS = 400
 """Requests that are run again, or four of five if more are known, and cycles of each client besides: rhythms of many
 clients settle slowly."""
 CYCLES = 12
+LONGER = 4
+"""Times as many requests for the judge of objectives that few requests decide."""
 STAGES = (1 / 8, 1 / 2, 1.0)
 """Shares of the requests after which it is looked at what they cost so far..."""
 LAST = len(STAGES) - 1
@@ -105,9 +108,12 @@ class Picture:
 
 
 class Twin:
-    """Answers for one picture; remembers what it has tried. `breathe` is called after each run."""
+    """Answers for one picture; remembers what it has tried. `breathe` is called after each run.
 
-    def __init__(self, picture: Picture, breathe: Callable[[], None] | None = None) -> None:
+    With `times` the load is not run again but drawn anew from it, so many times as long.
+    """
+
+    def __init__(self, picture: Picture, breathe: Callable[[], None] | None = None, times: int = 1) -> None:
         self.picture = picture
         self._breathe = breathe
         self.tried: dict[Settings, Trial] = {}
@@ -117,6 +123,7 @@ class Twin:
         self.requests = 0 if known < FEWEST else min(known, max(REQUESTS, known * 4 // 5, CYCLES * load.clients))
         if load.clients and not load.opens and known >= FEWEST:
             self.requests = max(self.requests, CYCLES * load.clients)
+        self.requests *= times
         least = max(FEWEST, SETTLED * load.clients)
         self.stages = [min(self.requests, max(least, int(share * self.requests))) for share in STAGES]
         device = Device.of_table(picture.seconds, picture.slowdown, picture.noise)
@@ -130,6 +137,10 @@ class Twin:
         if load.opens:
             loads.append(replace(load, opens=[each / STRESS for each in load.opens]))
             loads += _most_different(load, picture.earlier)
+        if times > 1:
+            loads = [replace(each, opens=redrawn(each.opens, times * len(each.opens))) for each in loads]
+        self.judge = self if picture.objective == "mean" or times > 1 else Twin(picture, breathe, LONGER)
+        """Who has the last word: if few requests decide, those of the window say what luck they had."""
         self._loads = [Rerun(each, device, picture.limits) for each in loads]
         half = len(load.opens) // 2
         # Of the busier half: a silence in between says nothing of what there is to do when it is over.
@@ -148,13 +159,13 @@ class Twin:
         for trial in self._trials:
             if trial.stands_for(plan):
                 return trial
-        self._trials.append(Trial(plan, [load.under(plan) for load in self._loads], self.stages, self._judge))
+        self._trials.append(Trial(plan, [load.under(plan) for load in self._loads], self.stages, self._costs))
         return self._trials[-1]
 
-    def _judge(self, outcome: Outcome) -> Costs:
+    def _costs(self, outcomes: Sequence[Outcome]) -> Costs:
         if self._breathe is not None:
             self._breathe()
-        return costs(outcome, self.picture.objective, self.picture.slo_s)
+        return costs(outcomes, self.picture.objective, self.picture.slo_s)
 
     def capacity(self, settings: Settings) -> float:
         """Rows per second, if there is always enough to do."""
