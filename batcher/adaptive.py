@@ -18,7 +18,7 @@ from batcher.arrivals import FEWEST, Arrivals
 from batcher.curve import Curve
 from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
 from batcher.follow import Follower
-from batcher.objective import Objective
+from batcher.objective import Objective, promised_s
 from batcher.search import WORTH_WAITING_S, at_once, search
 from batcher.simulate import Load
 from batcher.sizes import largest_good
@@ -42,7 +42,10 @@ EARLIER = 4
 TOP_ROWS = 1024
 """Batches past this size are not thought about."""
 EXPLORE = 64
-"""One in so many batches that wait for another to end goes beside it instead, to learn what that costs."""
+"""After so many batches one that waits for another to end goes beside it instead, to learn what that costs; then after
+twice as many each time..."""
+SELDOM = 1024
+"""...up to so many: both are slow, and the slowest hundredth of the requests makes the 99th percentile."""
 EXPLORE_SIZES = 256
 """One in so many batches has up to twice the rows that the plan wants, if more wait: it may be wrong. If that
 costs as much as several batches it is one in as many times their square: so many are late, each by so much."""
@@ -90,7 +93,7 @@ class Adaptive:
         self._planned_for = Load()
         self._came = 0
         self._next = FIRST
-        self._explore_in = EXPLORE
+        self._explore_in = self._explore_after = EXPLORE
         self._planned_sizes = 0
         """Batches since one had more rows than planned."""
         self._rest_s = REST_S
@@ -133,7 +136,7 @@ class Adaptive:
         """See `Controller`."""
         verdict = self._follower.decide(now, rows, oldest, running, key)
         if running and self._explore_in <= 0 and verdict is BUSY and running < self._slots:
-            self._explore_in = EXPLORE
+            self._explore_in = self._explore_after = min(2 * self._explore_after, SELDOM)
             return self._follower.decide(now, rows, oldest, 0, key)
         if self._planned_sizes >= EXPLORE_SIZES and isinstance(verdict, Dispatch) and verdict.rows < rows:
             more = min(rows, 2 * verdict.rows, self._top)
@@ -176,6 +179,7 @@ class Adaptive:
             self._learn_cut()
         if not 1 / SURPRISE < self.curve.moved < SURPRISE:
             self.curve.moved = 1.0
+            self._explore_in = self._explore_after = EXPLORE
             self._hurry(now, 1)
         if self.listens:
             self._follower.finished(now, rows, seconds, 0, clients, key)
@@ -266,8 +270,11 @@ class Adaptive:
         self._rest_s = longer if settings == self.settings else REST_S
         if settings != self.settings:
             self._watch.reset()
+        if self.settings is None or settings.in_flight != self.settings.in_flight:
+            self._explore_in = self._explore_after = EXPLORE
         self.settings = settings
-        self._follower.plan = settings.plan(self.curve.table(self._top), self.curve.slowdown, self._planned_for)
+        table, promise = self.curve.table(self._top), promised_s(self._objective, self._slo_s)
+        self._follower.plan = settings.plan(table, self.curve.slowdown, self._planned_for, promise)
         self.listens = self.arrivals.recording or settings.waits
 
     def _first_plan(self) -> Plan:

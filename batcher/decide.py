@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 Reason: TypeAlias = Literal["at_once", "full", "enough", "nobody_expected", "gave_up", "delay_limit", "deadline"]
 """Why a batch was closed: nobody is ever waited for; it has the most rows that are worth it; it has enough rows; none
-of the clients that were expected is still away; some stayed away for too long; `max_queue_delay_ms`; its first
-request would have been late."""
+of the clients that were expected is still away; some stayed away for too long; `max_queue_delay_ms`, or the
+objective's SLO; its first request would have been late."""
 
 
 class Waiting(msgspec.Struct):
@@ -45,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
     `in_flight`: batches that may run at once; if `crowd_rows` wait, `most_in_flight`. `sizes[n]`: rows of the batch if
     n rows wait; for more, its last item. With fewer than `enough_rows`, company is awaited: a client for `patience_s`
     after its answer, anybody for `gap_s` after the last event, and until the oldest request is `hold_s` old, unless it
-    has been quiet for `silence_s`; the longest of the three holds.
+    has been quiet for `silence_s`; the longest of the three holds, but nobody is held back for more than `longest_s`.
     """
 
     in_flight: int
@@ -57,6 +57,7 @@ class Plan(msgspec.Struct, frozen=True):
     silence_s: float = inf
     most_in_flight: int = 0
     crowd_rows: int = 0
+    longest_s: float = inf
 
     def up_to(self, rows: int) -> Plan:
         """One that decides the same while at most so many rows wait; plans that do have the same one."""
@@ -99,7 +100,8 @@ def decide(now: float, waiting: Waiting, running: int, plan: Plan, limits: Limit
     if plan.hold_s:
         hold = min(waiting.oldest + plan.hold_s, waiting.quiet_since + plan.silence_s)
         until = max(until, hold)
-    latest = waiting.oldest + limits.max_queue_delay_s
+    longest_s = plan.longest_s
+    latest = waiting.oldest + (longest_s if longest_s < limits.max_queue_delay_s else limits.max_queue_delay_s)
     if now >= latest:
         return Dispatch(take, "delay_limit")
     if now < until:

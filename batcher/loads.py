@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate, cycle, islice
+from itertools import accumulate, cycle, islice, pairwise
 from math import inf, pi, sin
 from random import Random
 
@@ -17,6 +17,8 @@ from batcher.simulate import Load
 ONE_ROW = (1,)
 CONTRAST = 10.0
 """How many times as many requests come in a burst as between bursts."""
+TOGETHER = 32
+"""Gaps that stay together when a load is drawn anew: a burst shall remain one."""
 
 
 def poisson(rate: float, requests: int, seed: int, rows: Sequence[int] = ONE_ROW) -> Load:
@@ -82,6 +84,16 @@ def recorded(opens: Sequence[float], requests: int, rows: Sequence[int] = ONE_RO
     """
     start, lap = opens[0], max(lap_s, (opens[-1] - opens[0]) * len(opens) / (len(opens) - 1))
     return Load([lap * (at // len(opens)) + opens[at % len(opens)] - start for at in range(requests)], rows=rows)
+
+
+def redrawn(opens: Sequence[float], requests: int, seed: int = 1) -> list[float]:
+    """Arrival times like those that were seen, in order, and any number of them: runs of gaps, picked at random."""
+    if len(opens) < 2:
+        return list(opens)
+    random, gaps = Random(seed), [later - sooner for sooner, later in pairwise(opens)]
+    starts = (random.randrange(len(gaps)) for _ in cycle((0,)))
+    picked = (gaps[(start + at) % len(gaps)] for start in starts for at in range(TOGETHER))
+    return list(accumulate(islice(picked, requests)))
 
 
 def scaled(load: Load, times: float) -> Load:

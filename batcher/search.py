@@ -33,6 +33,8 @@ SPARE = 1.05
 """Capacity, as a multiple of the open load, that settings must have to be tried."""
 WORTH_WAITING_S = 250e-6
 """Nobody is waited for if a row alone takes less: to wake up costs the event loop 25 us, and 10 for each arrival."""
+FINALISTS = 4
+"""Moves that the twin's judge is asked about, if it has one."""
 STEPS = 30
 """Moves at most; three or four are usual."""
 
@@ -54,7 +56,7 @@ def search(twin: Twin, now_in_force: Settings | None) -> Settings:
     if not twin.requests:
         return best
     possible = best.in_flight <= twin.picture.slots and _large_enough(twin, best, simple)
-    if not possible or _gain(twin, simple, best).mean >= 0:
+    if not possible or _gain(twin.judge, simple, best).mean >= 0:
         best = simple
     starts = _starts(twin, simple)
     for _ in range(STEPS):
@@ -72,7 +74,10 @@ def _best_of(twin: Twin, moves: Sequence[Settings], best: Settings) -> Settings 
     for stage in range(LAST):
         least = stage * LEAST_GAIN  # at first nothing may have told them apart yet
         moves = [move for move in moves if _gain(twin, move, best, stage).most >= least]
-    gains = [(_gain(twin, move, best), move) for move in moves]
+    if twin.judge is not twin:
+        likeliest = sorted(moves, key=lambda move: -_gain(twin, move, best).mean)[:FINALISTS]
+        moves = [move for move in likeliest if _gain(twin, move, best).mean > LEAST_GAIN]
+    gains = [(_gain(twin.judge, move, best), move) for move in moves]
     sure = [(gain.mean, move) for gain, move in gains if gain.mean > max(LEAST_GAIN, gain.doubt)]
     return max(sure, key=itemgetter(0))[1] if sure else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from batcher.decide import Dispatch, Plan, WaitUntil
 from batcher.simulate import Load
@@ -42,7 +43,9 @@ def company(plan: Plan, load: Load) -> str:
             )
             if seconds
         ]
-        return f"fewer than {plan.enough_rows} rows wait for company: {', '.join(until)}, whichever is longest"
+        longest = f", at most {ms(plan.longest_s)} because of the SLO" if plan.longest_s < inf else ""
+        wait = f"{', '.join(until)}, whichever is longest{longest}"
+        return f"fewer than {plan.enough_rows} rows wait for company: {wait}"
     if not load.opens and not load.clients:
         return "nobody is waited for: nothing is known of the arrivals yet"
     returns = len(load.thinks) if load.clients else 0
@@ -57,7 +60,7 @@ def moment(now: float, rows: int, running: int, verdict: Dispatch | WaitUntil | 
     """What happens to the `rows` waiting rows, if any; `away` of `known` clients have their answer and are not back."""
     if not rows:
         return f"nothing waits; {count(running, 'batch')} in flight"
-    if isinstance(verdict, WaitUntil) and verdict.time < float("inf"):
+    if isinstance(verdict, WaitUntil) and verdict.time < inf:
         left = ms(max(0.0, verdict.time - now))
         expected = f": {away} of {max(away, known)} clients are away and expected" if away else ""
         return f"{count(rows, 'row')} waiting up to {left} more{expected}"

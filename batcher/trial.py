@@ -19,7 +19,7 @@ class Trial:
     __slots__ = ("_costs", "_judge", "_most_waiting", "_runs", "_same", "_stages", "plan")
 
     def __init__(
-        self, plan: Plan, runs: Sequence[Run], stages: Sequence[int], judge: Callable[[Outcome], Costs]
+        self, plan: Plan, runs: Sequence[Run], stages: Sequence[int], judge: Callable[[Sequence[Outcome]], Costs]
     ) -> None:
         self.plan = plan
         self._runs = runs
@@ -36,10 +36,10 @@ class Trial:
         return len(self._costs) == len(self._stages)
 
     def costs(self, stage: int) -> Costs:
-        """Of this stage, of all loads one after the other."""
+        """Of this stage, under all loads."""
         while len(self._costs) <= stage:
             outcomes = [run(self._stages[len(self._costs)]) for run in self._runs]
-            self._costs.append(tuple(cost for outcome in outcomes for cost in self._judge(outcome)))
+            self._costs.append(self._judge(outcomes))
             if self.ended:
                 self._most_waiting = max(outcome.most_waiting for outcome in outcomes)
                 self._same = self.plan.up_to(self._most_waiting)

@@ -17,7 +17,8 @@ import msgspec
 
 from batcher.arrivals import FEWEST
 from batcher.decide import Limits, Plan
-from batcher.objective import Costs, Objective, costs
+from batcher.loads import redrawn
+from batcher.objective import Costs, Objective, costs, promised_s
 from batcher.rerun import Rerun
 from batcher.simulate import Device, Load, Outcome
 from batcher.sizes import best_rows, most_in_flight, sizes
@@ -28,6 +29,8 @@ REQUESTS = 400
 """Requests that are run again, or four of five if more are known, and cycles of each client besides: rhythms of many
 clients settle slowly."""
 CYCLES = 12
+LONGER = 4
+"""Times as many requests for the judge of objectives that few requests decide."""
 STAGES = (1 / 8, 1 / 2, 1.0)
 """Shares of the requests after which it is looked at what they cost so far..."""
 LAST = len(STAGES) - 1
@@ -37,6 +40,8 @@ DIFFERENT = 1.3
 BACKLOG = 4
 CROWD = 2
 """So many batches wait when more of them than planned may be in flight: the load is not what the plan was made for."""
+RUN_MARGIN = 1.25
+"""A batch may take so many times as long as expected, and still be over in the time that was promised."""
 SILENCE = 5.0
 """Mean gaps between requests of the open load without a request: then the plan is for another load."""
 
@@ -57,8 +62,11 @@ class Settings(msgspec.Struct, frozen=True):
         """Whether anybody is ever waited for."""
         return self.enough_rows > 1 and (self.patience_s > 0 or self.gap_s > 0 or self.hold_s > 0)
 
-    def plan(self, seconds: Sequence[float], slowdown: Sequence[float], load: Load) -> Plan:
-        """For a curve with `seconds[rows]`, batches that slow each other down by `slowdown`, and a load like this."""
+    def plan(self, seconds: Sequence[float], slowdown: Sequence[float], load: Load, promised_s: float = inf) -> Plan:
+        """For a curve with `seconds[rows]`, batches that slow each other down by `slowdown`, and a load like this.
+
+        Nobody is held back for so long that the answer would come later than `promised_s`.
+        """
         table = sizes(tuple(seconds), self.most_rows, self.round_down, BACKLOG)
         crowded = most_in_flight(slowdown), CROWD * self.most_rows
         if not self.waits:
@@ -66,7 +74,9 @@ class Settings(msgspec.Struct, frozen=True):
         enough = min(self.enough_rows, self.most_rows)
         opens = load.opens
         silence_s = SILENCE * (opens[-1] - opens[0]) / len(opens) if len(opens) > 1 else inf
-        return Plan(self.in_flight, table, enough, self.patience_s, self.gap_s, self.hold_s, silence_s, *crowded)
+        longest_s = max(0.0, promised_s - RUN_MARGIN * seconds[self.most_rows] * slowdown[self.in_flight])
+        waits = self.patience_s, self.gap_s, self.hold_s
+        return Plan(self.in_flight, table, enough, *waits, silence_s, *crowded, longest_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +101,19 @@ class Picture:
         """Batches that the executor takes at once."""
         return len(self.slowdown) - 1
 
+    @property
+    def promised_s(self) -> float:
+        """See `objective.promised_s`."""
+        return promised_s(self.objective, self.slo_s)
+
 
 class Twin:
-    """Answers for one picture; remembers what it has tried. `breathe` is called after each run."""
+    """Answers for one picture; remembers what it has tried. `breathe` is called after each run.
 
-    def __init__(self, picture: Picture, breathe: Callable[[], None] | None = None) -> None:
+    With `times` the load is not run again but drawn anew from it, so many times as long.
+    """
+
+    def __init__(self, picture: Picture, breathe: Callable[[], None] | None = None, times: int = 1) -> None:
         self.picture = picture
         self._breathe = breathe
         self.tried: dict[Settings, Trial] = {}
@@ -105,6 +123,7 @@ class Twin:
         self.requests = 0 if known < FEWEST else min(known, max(REQUESTS, known * 4 // 5, CYCLES * load.clients))
         if load.clients and not load.opens and known >= FEWEST:
             self.requests = max(self.requests, CYCLES * load.clients)
+        self.requests *= times
         least = max(FEWEST, SETTLED * load.clients)
         self.stages = [min(self.requests, max(least, int(share * self.requests))) for share in STAGES]
         device = Device.of_table(picture.seconds, picture.slowdown, picture.noise)
@@ -118,6 +137,10 @@ class Twin:
         if load.opens:
             loads.append(replace(load, opens=[each / STRESS for each in load.opens]))
             loads += _most_different(load, picture.earlier)
+        if times > 1:
+            loads = [replace(each, opens=redrawn(each.opens, times * len(each.opens))) for each in loads]
+        self.judge = self if picture.objective == "mean" or times > 1 else Twin(picture, breathe, LONGER)
+        """Who has the last word: if few requests decide, those of the window say what luck they had."""
         self._loads = [Rerun(each, device, picture.limits) for each in loads]
         half = len(load.opens) // 2
         # Of the busier half: a silence in between says nothing of what there is to do when it is over.
@@ -128,7 +151,7 @@ class Twin:
         trial = self.tried.get(settings)
         if trial is None:
             picture = self.picture
-            plan = settings.plan(picture.seconds, picture.slowdown, picture.load)
+            plan = settings.plan(picture.seconds, picture.slowdown, picture.load, picture.promised_s)
             trial = self.tried[settings] = self._trial(plan)
         return trial.costs(stage)
 
@@ -136,13 +159,13 @@ class Twin:
         for trial in self._trials:
             if trial.stands_for(plan):
                 return trial
-        self._trials.append(Trial(plan, [load.under(plan) for load in self._loads], self.stages, self._judge))
+        self._trials.append(Trial(plan, [load.under(plan) for load in self._loads], self.stages, self._costs))
         return self._trials[-1]
 
-    def _judge(self, outcome: Outcome) -> Costs:
+    def _costs(self, outcomes: Sequence[Outcome]) -> Costs:
         if self._breathe is not None:
             self._breathe()
-        return costs(outcome, self.picture.objective, self.picture.slo_s)
+        return costs(outcomes, self.picture.objective, self.picture.slo_s)
 
     def capacity(self, settings: Settings) -> float:
         """Rows per second, if there is always enough to do."""

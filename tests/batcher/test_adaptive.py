@@ -117,6 +117,17 @@ def test_a_crowd_is_served_by_all_that_the_device_runs_though_the_plan_was_for_l
     assert mean_latency(load, device, controller) < 0.05
 
 
+def test_what_batches_cost_each_other_is_tried_more_and_more_seldom():
+    """After 64 batches, 128 more, 256, 512 and 1,024; and then once in as many."""
+    device, load = Device(affine, [1.0, 1.0, 2.0]), loads.closed(4, 0.0001, 11_000, seed=1)
+    controller = adaptive(device, slots=2, planner=lambda picture, settings, found: found(Settings(1, 2)))
+    flights, started = [], controller.started
+    controller.started = lambda now, rows, running: (flights.append(running), started(now, rows, running))
+    simulate(load, device, controller, 11_000)
+    assert len(flights) == pytest.approx(5500, abs=20)
+    assert (flights[:2048].count(2), flights[2048:].count(2)) == (5, 3)
+
+
 def test_while_nothing_better_is_found_plannings_become_rare():
     asked = []
 

@@ -11,6 +11,7 @@ AT_ONCE = Plan(1, EIGHT)
 HOLDS = Plan(1, EIGHT, enough_rows=4, hold_s=0.005)
 PATIENT = Plan(1, EIGHT, enough_rows=4, patience_s=0.002)
 LISTENS = Plan(1, EIGHT, enough_rows=8, gap_s=0.001)
+PROMISES = Plan(1, EIGHT, enough_rows=8, gap_s=0.001, longest_s=0.004)
 CROWDED = Plan(1, EIGHT, most_in_flight=2, crowd_rows=16)
 FREE = Limits(8)
 DELAY_MS_5 = Limits(8, 0.005)
@@ -34,6 +35,8 @@ CASES = [
     (1.001, Waiting(3, 0.9, 1.0), 0, LISTENS, FREE, Dispatch(3, "nobody_expected"), "the burst is over"),
     (1.005, Waiting(3, 1.0, 1.005), 0, LISTENS, DELAY_MS_5, Dispatch(3, "delay_limit"), "the limit ends any wait"),
     (1.0046, Waiting(3, 1.0, 1.0046), 0, LISTENS, DELAY_MS_5, WaitUntil(1.005), "no wait goes past the limit"),
+    (1.0036, Waiting(3, 1.0, 1.0036), 0, PROMISES, DELAY_MS_5, WaitUntil(1.004), "nor past what the plan allows"),
+    (1.004, Waiting(3, 1.0, 1.0036), 0, PROMISES, FREE, Dispatch(3, "delay_limit"), "which ends any wait too"),
 ]  # fmt: skip
 
 

@@ -84,6 +84,21 @@ def test_a_recording_goes_round_with_a_mean_gap_between_the_rounds():
     assert loads.recorded([7.0, 8.0, 11.0], 7).opens == [0.0, 1.0, 4.0, 6.0, 7.0, 10.0, 12.0]
 
 
+def test_what_is_drawn_anew_has_the_rate_and_the_bursts_of_what_was_seen():
+    seen = loads.bursts(200, 2048, 1, dispersion=10).opens
+    anew = loads.redrawn(seen, MANY)
+    assert len(anew) == MANY
+    assert all(a <= b for a, b in pairwise(anew))
+    assert MANY / anew[-1] == pytest.approx(2048 / seen[-1], rel=0.1)
+    assert dispersion(anew, 0.1) == pytest.approx(dispersion(seen, 0.1), rel=0.3)
+    assert anew[: len(seen)] != seen
+
+
+@pytest.mark.parametrize("opens", [[], [0.0]])
+def test_of_less_than_two_requests_nothing_can_be_drawn(opens):
+    assert loads.redrawn(opens, 100) == opens
+
+
 def test_twice_the_traffic_is_twice_as_fast_and_twice_the_clients():
     load = loads.scaled(loads.Load([0.0, 1.0], clients=3, thinks=[0.5]), 2)
     assert (load.opens, load.clients, load.thinks) == ([0.0, 0.5], 6, [0.5])

@@ -2,6 +2,8 @@
 
 from math import inf
 
+from msgspec.structs import replace
+
 from batcher import sentences
 from batcher.decide import Dispatch, Plan, WaitUntil
 from batcher.simulate import Load
@@ -19,6 +21,8 @@ def test_who_is_waited_for_and_who_is_not():
     assert sentences.company(PLAN, Load(opens=[0, 1])) == "nobody is waited for: arrivals do not follow answers"
     waited = "fewer than 16 rows wait for company: 0.8 ms for a client that was answered, whichever is longest"
     assert sentences.company(WAITS, Load(clients=16, thinks=[0.0005])) == waited
+    promised = sentences.company(replace(WAITS, longest_s=0.05), Load(clients=16, thinks=[0.0005]))
+    assert promised == f"{waited}, at most 50 ms because of the SLO"
     assert "16 clients come back 50 ms after an answer" in sentences.company(PLAN, Load(clients=16, thinks=[0.05]))
 
 
