@@ -5,13 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: serve test check format clean
+.PHONY: serve test check test-openvino format clean
 
 serve: $(VENV)/.serve
 	$(BIN)/headrace serve examples/models --replicas 2
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# The seam to execution providers, tried with one that is not ONNX Runtime's own. It takes the place of onnxruntime,
+# so it has an environment of its own; no part of `make test`.
+test-openvino: $(VENV)-openvino/.test
+	$(VENV)-openvino/bin/python -m pytest tests/executor/test_openvino.py
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -24,7 +29,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-openvino
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headrace needs Python 3.11 or later; set PYTHON=")'
@@ -37,3 +42,9 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[$(EXTRA),check,test]'
 	@touch $@ $(VENV)/.serve
+
+$(VENV)-openvino/.test: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-openvino
+	$(VENV)-openvino/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+		--editable '.[test]' 'onnxruntime-openvino>=1.23'
+	@touch $@

@@ -33,6 +33,8 @@ from headrace.sharding import Sharding, in_words
 
 log = logging.getLogger("headrace.executor")
 
+NUMBERED = ("cuda", "tensorrt", "rocm", "migraphx", "directml")
+"""Kinds of devices whose provider takes a `device_id`."""
 TRIES = 2
 """Runs of each size of parts, of which the faster counts."""
 TRIALS_S = 1.0
@@ -150,7 +152,7 @@ def _providers(device: str, limit: int) -> list[tuple[str, dict[str, str]]]:
     kind, _, number = device.partition(":")
     if kind == "cpu":
         return [(CPU, {})]
-    options: dict[str, str | int | float | bool] = {"device_id": int(number or 0)}
+    options: dict[str, str | int | float | bool] = {"device_id": int(number or 0)} if kind in NUMBERED else {}
     if kind == "cuda" and limit:
         options["gpu_mem_limit"] = limit
     return choose([Provider(name=kind, options=options)], runtime.available_providers())
