@@ -1,4 +1,4 @@
-"""A provider that is not ONNX Runtime's own, for real: where onnxruntime-openvino is installed, `make test-openvino`."""
+"""A provider that is not the runtime's own, for real: where onnxruntime-openvino is installed, `make test-openvino`."""
 
 import asyncio
 
