@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from executor.activity import Activity
 from executor.background import step_back
 from executor.cache import Cache
 from executor.declared import check_declared
@@ -63,11 +64,13 @@ def load_model(
     declared_inputs: Sequence[TensorSpec] = (),
     declared_outputs: Sequence[TensorSpec] = (),
     cache: Cache | None = None,
+    activity: Activity | None = None,
     own_thread: bool = False,
 ) -> LoadedModel:
     """Open the sessions, check the model against what is declared, find out whether it batches, warm it up.
 
-    `cache`: where the weights that replicas share are kept; None: each has its own. `own_thread`: the calling thread
+    `cache`: where the weights that replicas share are kept; None: each has its own. `activity`: what all processes on
+    these cores run. `own_thread`: the calling thread
     ends with this call, so it may step back behind those that serve. Raises LoadFailed with a sentence fit for the
     repository index.
     """
@@ -78,7 +81,7 @@ def load_model(
         step_back()
     ranks = {spec.name: len(spec.shape) for spec in declared_inputs}
     if config.sharding is None:
-        opened = open_whole(id, model_file, config, labels, ranks, threads, sessions, cache)
+        opened = open_whole(id, model_file, config, labels, ranks, threads, sessions, cache, activity)
     else:
         from executor.sharding.sharded import open_sharded  # noqa: PLC0415 - brings onnx, 8 MB in every replica
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from executor.providers import CPU, CUDA
 from headrace.config import ModelConfig
 
 
-def threads_per_session(configured: int, cores: float, sessions: int) -> int:
+def threads_per_session(configured: int | Literal["elastic"], cores: float, sessions: int) -> int:
     """Intra-op threads: what is configured, or an even share of the cores among all replicas' sessions of the model.
 
     Shares are rounded down: a thread more than a quota pays for is throttled in the middle of a batch.
     """
-    return configured or max(1, int(cores / sessions))
+    return max(1, int(cores / sessions)) if configured in (0, "elastic") else int(configured)
 
 
 def runs_per_session(config: ModelConfig, providers: Sequence[str], threads: int) -> int:

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from executor.activity import Activity
 from executor.cache import Cache
+from executor.elastic import elastic
 from executor.metadata import read_signature
 from executor.opened import Opened
-from executor.providers import device
+from executor.providers import CPU, device
 from executor.runners import Runner, runner_for
 from executor.sessions import open_session
 from executor.threads import runs_per_session
 from headrace.config import ModelConfig
+from headrace.cores import usable_cores
 from headrace.models import ModelId
 
 
@@ -26,10 +29,14 @@ def open_whole(
     threads: int,
     sessions: int,
     cache: Cache | None,
+    activity: Activity | None = None,
 ) -> Opened:
-    """Open `config.instances.count` sessions of so many `threads`, of `sessions` in all replicas. Raises LoadFailed."""
+    """Open `config.instances.count` sessions of so many `threads`, of `sessions` in all replicas. Raises LoadFailed.
 
-    def opened() -> Any:
+    `activity`: that of all processes on these cores, for sessions that are to be elastic.
+    """
+
+    def opened(threads: int = threads) -> Any:
         return open_session(id, model_file, config.execution_providers, threads, cache, sessions)
 
     first = opened()
@@ -40,6 +47,11 @@ def open_whole(
         return runner_for(id, opened(), signature)
 
     runners = [runner_for(id, first, signature), *(more() for _ in range(config.instances.count - 1))]
+    words = f"{len(runners)} session(s) of {threads} thread(s)"
+    widest = int(usable_cores())
+    if config.instances.threads == "elastic" and activity and providers == (CPU,) and len(runners) == 1 < widest:
+        runners = [elastic(runner_for(id, opened(widest), signature), runners[0], activity)]
+        words += f", and one of {widest} for when nothing else runs"
     return Opened(
         signature=signature,
         runners=runners,
@@ -48,7 +60,7 @@ def open_whole(
         device=device(config.execution_providers, providers[0]),
         threads=threads,
         more=more,
-        words=f"{len(runners)} session(s) of {threads} thread(s)",
+        words=words,
         adapt=lambda verdict: None,
         close=lambda: None,
     )

@@ -119,8 +119,11 @@ class Instances(_Frozen):
     """How many sessions of one version a replica holds, and the threads of each."""
 
     count: int = Field(1, ge=1, le=64, description="Sessions per replica.")
-    threads: int = Field(
-        0, ge=0, le=1024, description="Intra-op threads per session; 0 divides the usable cores among all sessions."
+    threads: Annotated[int, Field(ge=0, le=1024)] | Literal["elastic"] = Field(
+        0,
+        description="Intra-op threads per session; 0 divides the usable cores among all sessions; elastic: the same,"
+        " and a second session with a thread on every core, for runs beside which no replica runs anything (CPU, one"
+        " session per replica).",
     )
     runs: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
         "auto",

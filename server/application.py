@@ -157,7 +157,14 @@ class Application:
             return servable(spec, remote, self._statistics.open(spec.id, remote.max_batch_rows), object_to)
         async with self._loads:
             return await load_servable(
-                spec, place.replicas, self._statistics.open, object_to, self._cache, place.planner, self._devices
+                spec,
+                place.replicas,
+                self._statistics.open,
+                object_to,
+                self._cache,
+                place.planner,
+                self._devices,
+                place.activity,
             )
 
     async def _rehearse(self, new: Servable, spec: VersionSpec) -> None:

@@ -18,6 +18,7 @@ from batcher.describe import forecasts
 from batcher.lengths import Lengths
 from batcher.timer import Timer
 from batcher.turns import Turns
+from executor.activity import Activity
 from executor.background import in_background
 from executor.cache import Cache
 from executor.load import LoadedModel, load_model
@@ -77,11 +78,12 @@ async def load_core(
     planner: Planner = plan_at_once,
     devices: dict[str, Turns] | None = None,
     watched: Callable[[Executor], Executor] | None = None,
+    activity: Activity | None = None,
 ) -> Core:
     """Load, warm up and start one version, of which there are `replicas`. Raises LoadFailed with the reason.
 
     `cache` is where the weights that they share are kept, `devices` the turns of those that its executors use. The
-    batcher gets what `watched` makes of the executor.
+    batcher gets what `watched` makes of the executor. `activity`: what all processes on these cores run.
     """
     loaded = await in_background(
         load_model,
@@ -93,6 +95,7 @@ async def load_core(
         declared_inputs=spec.declared_inputs,
         declared_outputs=spec.declared_outputs,
         cache=cache,
+        activity=activity,
         own_thread=True,
     )
     metadata, batching = loaded.metadata, spec.config.batching

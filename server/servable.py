@@ -12,6 +12,7 @@ from typing import Any
 from batcher.adaptive import Planner, plan_at_once
 from batcher.priorities import Priorities
 from batcher.turns import Turns
+from executor.activity import Activity
 from executor.cache import Cache
 from headrace.config import ModelConfig
 from headrace.counters import ModelCounters
@@ -66,9 +67,10 @@ async def load_servable(
     cache: Cache | None = None,
     planner: Planner = plan_at_once,
     devices: dict[str, Turns] | None = None,
+    activity: Activity | None = None,
 ) -> Servable:
     """Load a version in this process. See `load_core` and `servable`."""
-    core = await load_core(spec, replicas, open_counters, cache, planner, devices)
+    core = await load_core(spec, replicas, open_counters, cache, planner, devices, activity=activity)
     return servable(spec, core, core.counters, object_to)
 
 

@@ -26,6 +26,7 @@ from executor.sharding.pipeline import Pipeline
 from executor.sharding.planning import Plan, make_plan
 from executor.sharding.source import Source, read_source
 from executor.sharding.stages import StageModel, stage_models
+from executor.threads import threads_per_session
 from headrace.config import ModelConfig, Provider
 from headrace.errors import LoadFailed
 from headrace.models import ModelId
@@ -117,7 +118,7 @@ def _orders(
                 model=stage.model,
                 folder=str(source.folder),
                 providers=_providers(device, limit),
-                threads=config.instances.threads or max(1, len(cores)),
+                threads=threads_per_session(config.instances.threads, max(1, len(cores)), 1),
                 cores=cores,
                 memory_bytes=limit if cores else 0,
                 weights=_weights(stage),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from executor.activity import Activity
 from headrace.config import ServerConfig
 from server.engine.access import EngineAccess
 from server.pool.agreement import Agreement
@@ -29,7 +30,8 @@ class ReplicaPlace:
     """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it;
     `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise;
     `happened(since, model)` gives the pool's events (journal.py); `waker` is for those who wait for a model that is
-    asleep; `planner` finds plans for batchers; `engines` run what this replica does not run itself.
+    asleep; `planner` finds plans for batchers; `engines` run what this replica does not run itself;
+    `activity` is what all replicas run on the CPU.
     """
 
     index: int
@@ -45,6 +47,7 @@ class ReplicaPlace:
     waker: Waker
     planner: Planner
     engines: EngineAccess
+    activity: Activity
 
     def connection_closed(self) -> None:
         """Every protocol from `ReplicaApplication.connection` calls this once, in its `connection_lost`.

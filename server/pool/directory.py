@@ -21,6 +21,11 @@ def board_in(directory: Path) -> Path:
     return directory / "board"
 
 
+def activity_in(directory: Path) -> Path:
+    """Where replicas say what they run."""
+    return directory / "activity"
+
+
 def counters_in(directory: Path) -> Path:
     """Where the replicas keep their counters."""
     return directory / "counters"

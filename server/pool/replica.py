@@ -24,6 +24,7 @@ from typing import NoReturn
 
 import uvloop
 
+from executor.activity import Activity
 from headrace.config import ServerConfig
 from headrace.errors import ServingError
 from server.engine.access import EngineAccess
@@ -47,7 +48,7 @@ from server.pool.channel import (
     Wanted,
 )
 from server.pool.death_pipe import end_as_orphan
-from server.pool.directory import board_in, counters_in, models_in
+from server.pool.directory import activity_in, board_in, counters_in, models_in
 from server.pool.editor import Editor
 from server.pool.exit_codes import ExitCode
 from server.pool.listener import Listener
@@ -124,6 +125,7 @@ class Replica:
             waker=Waker(channel.send),
             planner=self._planner,
             engines=self._engines,
+            activity=Activity.open(activity_in(directory), boot.index),
         )
         self._directory = directory
         self._first = boot.generation == 1

@@ -17,6 +17,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 
+from executor.activity import Activity
 from headrace.config import ServerConfig
 from model_repo.sources import Source
 from server.pool.board import Board, State
@@ -37,7 +38,7 @@ from server.pool.channel import (
 )
 from server.pool.child import Child, how_it_ended
 from server.pool.control import Control, follow
-from server.pool.directory import board_in, counters_in, private_directory
+from server.pool.directory import activity_in, board_in, counters_in, private_directory
 from server.pool.edits import Edits
 from server.pool.ending import Ending
 from server.pool.engines import Engines
@@ -102,6 +103,7 @@ class Supervisor:
             self._http_port, self._grpc_port = port_of(self._http), port_of(grpc)
             self._directory = stack.enter_context(private_directory())
             self._board = Board.create(board_in(self._directory), len(self._places))
+            Activity.create(activity_in(self._directory), len(self._places))
             self._journal = Journal(self._directory)
             put = self._events.put_nowait
             self._control = Control(
