@@ -92,9 +92,18 @@ def full_name(name: str, available: Sequence[str]) -> str:
             f"execution provider {name!r} ({full}) is not in the installed ONNX Runtime; available: {have}. "
             f"It comes with {known.brought_by}."
         )
-    near = difflib.get_close_matches(name.strip().lower(), [*_KNOWN, *_ALIASES], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known short names: {', '.join(_KNOWN)}."
-    raise LoadFailed(f"unknown execution provider {name!r}; available: {have}; {hint}")
+    raise LoadFailed(f"unknown execution provider {name!r}; available: {have}; {_hint(name)}")
+
+
+def kind_of(name: str) -> str:
+    """`cpu` for all providers that compute there, else the short name, available or not. Raises LoadFailed."""
+    full = _resolve(name, ())
+    if full in _ON_CPU:
+        return ON_THE_CPU
+    short = next((short for short, known in _KNOWN.items() if known.full == full), None)
+    if short is None:
+        raise LoadFailed(f"unknown execution provider {name!r}; {_hint(name)}")
+    return short
 
 
 def left_out(chosen: Chosen, active: Sequence[str]) -> list[str]:
@@ -116,6 +125,11 @@ def device(asked: Sequence[Provider | str], full: str) -> str:
 def is_asked(asked: Sequence[Provider | str], full: str) -> bool:
     """Whether the provider with this full name is among those asked for, by whichever name."""
     return any(_resolve(entry.name if isinstance(entry, Provider) else entry, (full,)) == full for entry in asked)
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name.strip().lower(), [*_KNOWN, *_ALIASES], n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known short names: {', '.join(_KNOWN)}."
 
 
 def _resolve(name: str, available: Sequence[str]) -> str:

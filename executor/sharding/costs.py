@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from onnx import AttributeProto, NodeProto, TensorProto, numpy_helper
 
+from executor.providers import ON_THE_CPU
 from executor.sharding.graph import Graph, bits, subgraphs
 from executor.sharding.shapes import Value
 
@@ -51,8 +52,8 @@ from data sheets."""
 
 
 def speed(kind: str) -> Speed:
-    """Of devices of this kind, as in `cuda:0`: the CPU's, or that of accelerators."""
-    return CPU if kind == "cpu" else CUDA
+    """Of devices of this kind: the CPU's, or that of accelerators."""
+    return CPU if kind == ON_THE_CPU else CUDA
 
 
 Seen = Mapping[str, Value]

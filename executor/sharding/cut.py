@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from onnx import ModelProto, ValueInfoProto
 
 from executor.sharding.graph import Graph
+from headrace.errors import LoadFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ def ends(graph: Graph, stages: Sequence[Collection[int]]) -> list[Ends]:
     found = []
     last = len(stages) - 1
     constant = [name for name in graph.outputs if name in graph.constant]
-    outer = [info.name for info in graph.model.graph.input if info.name in graph.weights]
+    # Up to IR version 3 all initializers stood among the inputs, and were constants all the same.
+    replaceable = graph.model.ir_version >= 4
+    outer = [info.name for info in graph.model.graph.input if info.name in graph.weights and replaceable]
     wants = [{name for index in nodes for name in graph.taken(graph.nodes[index])} for nodes in stages]
     for at, nodes in enumerate(stages):
         uses = [name for index in nodes for name in graph.nodes[index].uses] + (constant if at == last else [])
@@ -57,7 +60,7 @@ def ends(graph: Graph, stages: Sequence[Collection[int]]) -> list[Ends]:
 
 
 def stage_model(graph: Graph, stage: Ends, declared: Mapping[str, ValueInfoProto]) -> ModelProto:
-    """The stage as a model. `declared`: type and shape of what crosses."""
+    """The stage as a model. `declared`: type and shape of what crosses. Raises LoadFailed if one lacks."""
     whole = graph.model
     model = ModelProto()
     for field, value in whole.ListFields():
@@ -70,14 +73,19 @@ def stage_model(graph: Graph, stage: Ends, declared: Mapping[str, ValueInfoProto
     made = {name for node in nodes for name in node.output}
     names = made.union(stage.takes, stage.gives, *(graph.nodes[index].uses for index in stage.nodes))
     inputs, outputs = ({info.name: info for info in infos} for infos in (whole.graph.input, whole.graph.output))
-    part.input.extend(inputs.get(name) or declared[name] for name in (*stage.takes, *stage.defaults))
-    part.output.extend(outputs.get(name) or declared[name] for name in stage.gives)
+    part.input.extend(inputs.get(name) or _known(declared, name) for name in stage.takes)
+    part.input.extend(info for name, info in inputs.items() if name in graph.weights and name in names)
+    part.output.extend(outputs.get(name) or _known(declared, name) for name in stage.gives)
     part.initializer.extend(tensor for tensor in whole.graph.initializer if tensor.name in names)
     part.sparse_initializer.extend(sparse for sparse in whole.graph.sparse_initializer if sparse.values.name in names)
-    part.value_info.extend(
-        info for info in whole.graph.value_info if info.name in made and info.name not in stage.gives
-    )
+    part.value_info.extend(info for info in whole.graph.value_info if info.name in made.difference(stage.gives))
     part.quantization_annotation.extend(
         note for note in whole.graph.quantization_annotation if note.tensor_name in names
     )
     return model
+
+
+def _known(declared: Mapping[str, ValueInfoProto], name: str) -> ValueInfoProto:
+    if name not in declared:
+        raise LoadFailed(f"expected a type for {name!r}, which passes from stage to stage, found none")
+    return declared[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from executor.providers import kind_of
 from executor.sharding.costs import speed
 from executor.sharding.plan import Device
 from executor.sharding.planning import Wish
@@ -20,9 +21,9 @@ RESERVE = 768 << 20
 def wish_for(
     sharding: Sharding, *, free: int = FREE, axes: Mapping[str, int] | None = None, reserve_bytes: int | None = None
 ) -> Wish:
-    """For one pipeline. `free` and `axes`: sizes of free axes, by which memory and seconds are estimated.
+    """For one pipeline. Raises LoadFailed for a device of an unknown kind.
 
-    `reserve_bytes` None: `RESERVES`, and none where no limit is said.
+    `free` and `axes`: sizes of free axes, by which memory and seconds are estimated. `reserve_bytes` None: `RESERVES`.
     """
     count = len(sharding.devices) // sharding.replicas
     limits = sharding.memory_limit
@@ -36,7 +37,7 @@ def wish_for(
 
 
 def _device(name: str, limit: int, reserve_bytes: int | None) -> Device:
-    kind = name.partition(":")[0]
+    kind = kind_of(name.partition(":")[0])
     link = speed(kind)
     reserve = RESERVES.get(kind, RESERVE) if reserve_bytes is None else reserve_bytes
     return Device(name, kind, limit, reserve, link.link_bytes_per_s, link.link_s)

@@ -91,8 +91,8 @@ class Graph:
                     yield name
 
 
-def read_graph(model: ModelProto, where: str) -> Graph:
-    """The graph of this model. `where`: how messages name it.
+def read_graph(model: ModelProto) -> Graph:
+    """The graph of this model.
 
     Raises LoadFailed where nodes are not in topological order, or use what nobody makes.
     """
@@ -111,11 +111,11 @@ def read_graph(model: ModelProto, where: str) -> Graph:
         name = proto.name or f"{proto.op_type} that makes {next(filter(None, proto.output), 'nothing')!r}"
         for used in uses:
             if used not in known:
-                raise LoadFailed(f"{where}: node {name} takes {used!r}, which no node before it makes")
+                raise LoadFailed(f"node {name} takes {used!r}, which no node before it makes")
         makes = tuple(filter(None, proto.output))
         for made in makes:
             if made in known:
-                raise LoadFailed(f"{where}: node {name} makes {made!r}, which is there already")
+                raise LoadFailed(f"node {name} makes {made!r}, which is there already")
         from_weights = carried.issuperset(uses) and proto.domain in STANDARD and proto.op_type not in _RANDOM
         inner = any(subgraphs(proto))
         if from_weights and not inner:
@@ -125,7 +125,7 @@ def read_graph(model: ModelProto, where: str) -> Graph:
         known.update(makes)
         nodes.append(Node(index, name, proto.op_type, uses, makes, is_carried, _inner_bytes(proto) if inner else 0))
     for output in outputs - known:
-        raise LoadFailed(f"{where}: no node makes the output {output!r}")
+        raise LoadFailed(f"no node makes the output {output!r}")
     return Graph(model, tuple(nodes), inputs, tuple(value.name for value in graph.output), weights)
 
 

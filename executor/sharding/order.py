@@ -21,30 +21,21 @@ def orders(work: Work) -> Iterator[list[int]]:
 
 
 def _branch_by_branch(work: Work) -> list[int]:
-    """All that a unit needs right before it, what has the longest way first."""
-    makers: list[list[int]] = [[] for _ in work.names]
+    """All that a unit needs right before it."""
+    makers: list[set[int]] = [set() for _ in work.names]
     for value in work.passing:
-        if value.maker >= 0:
-            for user in value.users:
-                makers[user].append(value.maker)
-    way: list[int] = []
-    for found in makers:  # the units come in an order in which makers do first
-        way.append(1 + max((way[maker] for maker in found), default=0))
-    order: list[int] = []
-    done: set[int] = set()
+        for user in value.users if value.maker >= 0 else ():
+            makers[user].add(value.maker)
+    done: dict[int, None] = {}
     for end in range(len(work)):
         waiting = [end]
         while waiting:
-            unit = waiting[-1]
-            missing = sorted((maker for maker in makers[unit] if maker not in done), key=way.__getitem__)
+            missing = makers[waiting[-1]].difference(done)
             if missing:
-                waiting.append(missing[-1])
-                continue
-            waiting.pop()
-            if unit not in done:
-                done.add(unit)
-                order.append(unit)
-    return order
+                waiting.append(max(missing))
+            else:
+                done[waiting.pop()] = None
+    return list(done)
 
 
 def _least_alive(work: Work) -> list[int]:

@@ -34,6 +34,7 @@ def svg(plan: Plan) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif"'
         ' font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
         '<defs><marker id="end" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">'
         '<path d="M0,0 L8,4 L0,8 z"/></marker></defs>',
         f'<text x="16" y="24" font-size="15">{escape(plan.model)}: {len(plan.stages)} stages,'
@@ -64,6 +65,8 @@ def _box(at: int, stage: Stage, of_slowest: float) -> list[str]:
     values = inner * (stage.peak_bytes - stage.weight_bytes) / limit
     of = "" if stage.limit_bytes >= NO_LIMIT else f" of {in_words(stage.limit_bytes)}"
 
+    direct = stage.comes.get(-1, 0) if at else 0
+
     def bar(left: float, top: int, wide: float, what: str) -> str:
         return f'<rect x="{left:.1f}" y="{top}" width="{wide:.1f}" height="10" fill="{_COLOURS[what]}"/>'
 
@@ -77,6 +80,7 @@ def _box(at: int, stage: Stage, of_slowest: float) -> list[str]:
         f'<text x="{x + 10}" y="{_TOP + 78}">{stage.seconds * 1e3:.3g} ms</text>',
         bar(x + 10, _TOP + 84, inner, "free"),
         bar(x + 10, _TOP + 84, inner * of_slowest, "time"),
+        *([f'<text x="{x + 10}" y="{_TOP + 107}">{in_words(direct)} of the request</text>'] if direct else ()),
     ]
 
 

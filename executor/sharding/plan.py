@@ -73,11 +73,6 @@ class Placement:
     given_bytes: float
     """Sum over the stages of what each gives."""
 
-    @property
-    def merit(self) -> tuple[int, float, float]:
-        """To compare what was found for different orders of the same work: the least is best."""
-        return len(self.runs), self.slowest_s, self.given_bytes
-
 
 @dataclass(frozen=True, slots=True)
 class Needs:
@@ -106,6 +101,16 @@ def place(work: Work, devices: Sequence[Device], stages: int | None = None, slac
     way = line.best([line.copied, line.given, line.seconds], stages, within * (1 + slack))
     assert way is not None
     return line.placement(way)
+
+
+def best(found: Sequence[Placement], slack: float = SLACK) -> int:
+    """Which of these, of the same work in different orders, by the same rules."""
+    stages = min(len(placement.runs) for placement in found)
+    slowest = min(placement.slowest_s for placement in found if len(placement.runs) == stages)
+    return min(
+        (at for at, each in enumerate(found) if len(each.runs) == stages and each.slowest_s <= slowest * (1 + slack)),
+        key=lambda at: (found[at].given_bytes, found[at].slowest_s),
+    )
 
 
 def needs(work: Work, devices: Sequence[Device], stages: int | None = None) -> Needs:

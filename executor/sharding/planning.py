@@ -6,7 +6,7 @@ without a clock and without chance: the same model and wish give the same plan.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,12 +17,12 @@ from executor.options import session_options
 from executor.sharding import costs
 from executor.sharding.cut import Ends, ends
 from executor.sharding.order import orders
-from executor.sharding.plan import SLACK, Device, Placement, needs, place
+from executor.sharding.plan import SLACK, Device, Placement, best, needs, place
 from executor.sharding.shapes import Ask, Sizes, concrete, declared, unknown
 from executor.sharding.source import Source, open_on_cpu
 from executor.sharding.spans import crossing, rows
 from executor.sharding.units import Units, units
-from executor.sharding.work import Work
+from executor.sharding.work import LARGE, Work
 from headrace.errors import LoadFailed
 from headrace.sharding import enough, in_words
 
@@ -80,7 +80,7 @@ class Plan:
     units: int
     """Between which a cut may come, at most."""
     copied: Mapping[str, int]
-    """Large weights that more than one stage holds -> bytes of one copy."""
+    """Large weights that more than one stage needs -> bytes of one copy."""
     guessed: tuple[str, ...]
     """Values whose shape is not known before a run."""
     giving: tuple[int, ...]
@@ -102,22 +102,25 @@ def make_plan(source: Source, wish: Wish, measured: Sequence[float] | None = Non
     kinds = {device.kind for device in wish.devices}
     seconds = {kind: measured or costs.seconds(graph, values, costs.speed(kind)) for kind in kinds}
     gathered = units(graph, values, seconds)
+    if not len(gathered.work):
+        raise LoadFailed("expected nodes that run, found constants only")
+    tried = [(order, gathered.work.ordered(order)) for order in orders(gathered.work)]
     found = [
         (placement, order)
-        for order in orders(gathered.work)
-        if (placement := place(gathered.work.ordered(order), wish.devices, wish.stages, wish.slack))
+        for order, work in tried
+        if (placement := place(work, wish.devices, wish.stages, wish.slack)) is not None
     ]
     if not found:
-        raise LoadFailed(f"{source.files[0][0]}: {_why_not(gathered.work, wish)}")
-    placement, order = min(found, key=lambda each: each[0].merit)
+        raise LoadFailed(_why_not([work for _, work in tried], wish))
+    placement, order = found[best([placement for placement, _ in found], wish.slack)]
     stages = tuple(_stages(source, gathered, placement, order))
     return Plan(
-        source.files[0][0],
+        source.name,
         stages,
         wish.sizes,
         measured is not None,
         len(gathered.work),
-        _copied(gathered.work.ordered(order), placement),
+        _copied(source, stages),
         tuple(unknown(graph, values)),
         tuple(at for at, stage in enumerate(stages) if not set(stage.ends.gives).isdisjoint(graph.outputs)),
     )
@@ -167,29 +170,38 @@ def _stages(source: Source, gathered: Units, placement: Placement, order: Sequen
         made_by |= dict.fromkeys(each.gives, at)
 
 
-def _copied(work: Work, placement: Placement) -> dict[str, int]:
-    return {
-        weight.name: weight.bytes
-        for weight in work.weights
-        if weight.is_shared and sum(any(run.first <= u < run.end for u in weight.users) for run in placement.runs) > 1
-    }
+def _copied(source: Source, stages: Sequence[Stage]) -> dict[str, int]:
+    graph = source.graph
+    held = Counter(
+        name
+        for stage in stages
+        for name in {name for index in stage.ends.nodes for name in graph.nodes[index].uses} & graph.weights.keys()
+    )
+    return {name: graph.weights[name] for name, count in held.items() if count > 1 and graph.weights[name] >= LARGE}
 
 
-def _why_not(work: Work, wish: Wish) -> str:
-    lacks = needs(work, wish.devices, wish.stages)
+def _why_not(works: Sequence[Work], wish: Wish) -> str:
+    """`works`: the same in different orders; what would do for one of them will do."""
+    each = [needs(work, wish.devices, wish.stages) for work in works]
+    per_device = min((lacks.per_device_bytes for lacks in each if lacks.per_device_bytes is not None), default=None)
+    devices = min((lacks.devices for lacks in each if lacks.devices is not None), default=None)
     wanted, count = wish.stages, len(wish.devices)
-    if wanted and (lacks.per_device_bytes is None or wanted > count):
-        why = f"{count} devices are named" if wanted > count else f"it has {len(work)} units, and not all can be parted"
+    if wanted and (per_device is None or wanted > count):
+        why = (
+            f"{count} devices are named"
+            if wanted > count
+            else f"it has {len(works[0])} units, and not all can be parted"
+        )
         return f"cannot be cut into {wanted} stages: {why}"
     on = _count(wanted or count)
     most = max(wish.devices, key=lambda device: device.usable_bytes)
     limits = ", ".join(in_words(limit) for limit in sorted({device.memory_bytes for device in wish.devices}))
-    would = f"it would fit on {on} with {in_words(enough(lacks.per_device_bytes or 0))} each"
-    if lacks.devices is None:
-        alone = f"{lacks.largest_unit} alone takes {in_words(lacks.largest_unit_bytes + most.reserve_bytes)}"
+    would = f"it would fit on {on} with {in_words(enough(per_device or 0))} each"
+    if devices is None:
+        alone = f"{each[0].largest_unit} alone takes {in_words(each[0].largest_unit_bytes + most.reserve_bytes)}"
         rather = f"with {in_words(most.memory_bytes)} no number of devices would do: {alone}"
     else:
-        rather = f"with {in_words(most.memory_bytes)} each it takes {lacks.devices}"
+        rather = f"with {in_words(most.memory_bytes)} each it takes {devices}"
     kept = f" ({in_words(most.reserve_bytes)} of each are kept free)" if most.reserve_bytes else ""
     return f"does not fit on {on} of {limits}: {would}; {rather}{kept}"
 

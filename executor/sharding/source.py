@@ -35,10 +35,16 @@ class Source:
     files: Files
     """Of the model and of all that it refers to, as they were."""
 
+    @property
+    def name(self) -> str:
+        """For people: NAME/VERSION in a repository, else the file's."""
+        file, version = self.files[0][0], self.folder.name
+        return f"{self.folder.parent.name}/{version}" if file == "model.onnx" and version.isdecimal() else file
+
     @cached_property
     def graph(self) -> Graph:
         """What is in it. Raises LoadFailed."""
-        return read_graph(self.model, self.files[0][0])
+        return read_graph(self.model)
 
     @cached_property
     def digest(self) -> str:

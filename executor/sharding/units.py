@@ -22,26 +22,10 @@ from executor.sharding.shapes import Value
 from executor.sharding.work import Passing, Weight, Work
 
 _AS_MANY = {
-    *(
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Sqrt",
-        "Neg",
-        "Abs",
-        "Exp",
-        "Log",
-        "Reciprocal",
-        "Min",
-        "Max",
-        "Clip",
-        "Cast",
-    ),
+    *("Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Neg", "Abs", "Exp", "Log", "Reciprocal", "Min", "Max", "Clip"),
     *("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Sigmoid", "HardSigmoid", "HardSwish"),
     *("Tanh", "Erf", "Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Mish", "Softplus", "Softsign", "Swish"),
-    *("BatchNormalization", "Identity", "Dropout"),
+    *("Cast", "BatchNormalization", "Identity", "Dropout"),
     *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
 }
 """What makes as many elements as it takes."""
@@ -77,7 +61,7 @@ def units(graph: Graph, values: Mapping[str, Value], seconds: Mapping[str, Seque
         {kind: [sum(_seconds(graph, nodes, each)) for nodes in members] for kind, each in seconds.items()},
         [_scratch(graph, nodes, values, users, inside) for nodes in members],
         passing,
-        list(_weights(graph, values, taken, unit_of)),
+        list(_weights(graph, values, unit_of)),
     )
     return Units(work, members)
 
@@ -92,8 +76,7 @@ def _joins(graph: Graph, node: Node, takes: set[str], users: Mapping[str, set[in
         return None
     if node.kind in ("QuantizeLinear", "DequantizeLinear"):
         return maker.index
-    alone = users[value] == {node.index} and value not in graph.outputs
-    return maker.index if alone and node.kind in _AS_MANY else None
+    return maker.index if node.kind in _AS_MANY and users[value] == {node.index} else None
 
 
 def _passing(
@@ -108,28 +91,25 @@ def _passing(
             yield Passing(name, values[name].bytes, maker, tuple(sorted(others)), leaves, may_cross)
 
 
-def _weights(
-    graph: Graph, values: Mapping[str, Value], taken: Mapping[int, set[str]], unit_of: Mapping[int, int]
-) -> Iterable[Weight]:
-    """Those of the file, and what the runtime makes of them at load."""
+def _weights(graph: Graph, values: Mapping[str, Value], unit_of: Mapping[int, int]) -> Iterable[Weight]:
+    """Those that stay in memory: of the file, or made of them at load, when what they are made of is let go."""
     needed = defaultdict(set)
     for index, unit in unit_of.items():
         node = graph.nodes[index]
-        for name in taken[index]:
+        lasting = (node, *(each for each in graph.carried_by(node.uses) if each.kind == _DEQUANTIZE))
+        for name in {name for each in lasting for name in each.uses} & graph.constant:
             if name in graph.weights:
                 needed[name, graph.weights[name]].add(unit)
-        for each in (node, *graph.carried_by(node.uses)):
-            for name in each.uses:
-                if name in graph.constant and name not in graph.weights and graph.maker[name].kind != _DEQUANTIZE:
-                    needed[name, values[name].bytes].add(unit)
+            elif graph.maker[name].kind != _DEQUANTIZE:
+                needed[name, values[name].bytes].add(unit)
         if node.inner_bytes:
             needed[f"inside {node.name}", node.inner_bytes].add(unit)
-    for (name, size), at in needed.items():
+    for (name, size), at in sorted(needed.items()):
         yield Weight(name, size, tuple(sorted(at)))
 
 
 _DEQUANTIZE = "DequantizeLinear"
-"""Not folded at load: the runtime computes with the integers."""
+"""Not folded at load. Where the runtime does not compute with the integers, it makes floats of them in each run."""
 
 
 def _seconds(graph: Graph, nodes: Iterable[int], seconds: Sequence[float]) -> Iterable[float]:
@@ -152,6 +132,11 @@ def _scratch(
             if name in inside or not users[name]
         )
         beside = graph.carried_by(graph.nodes[index].uses)
-        carried = sum(values[name].bytes for each in beside for name in each.makes if name not in graph.constant)
+        carried = sum(
+            values[name].bytes
+            for each in beside
+            for name in each.makes
+            if each.kind == _DEQUANTIZE or name not in graph.constant
+        )
         most = max(most, held + carried)
     return most

@@ -68,6 +68,8 @@ def weightless(file: Path, location: str) -> ModelProto:
             model = ModelProto.FromString(reader.without_weights("ModelProto", 0, size))
         except DecodeError as error:
             raise LoadFailed(f"{file}: expected an ONNX model, found bytes that are none: {error}") from None
+        except RecursionError:
+            raise LoadFailed(f"{file}: expected an ONNX model, found subgraphs in subgraphs without end") from None
     if not model.HasField("graph"):
         raise LoadFailed(f"{file}: expected an ONNX model, found no graph in it")
     return model

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-SHARED_BYTES = 1 << 20
+LARGE = 1 << 20
 """Weights from this size on are kept in one stage if it can be; smaller ones are copied into all that use them."""
 
 
@@ -39,7 +39,7 @@ class Weight:
     @property
     def is_shared(self) -> bool:
         """Whether a copy of it would be a loss."""
-        return self.bytes >= SHARED_BYTES and len(self.users) > 1
+        return self.bytes >= LARGE and len(self.users) > 1
 
 
 @dataclass(frozen=True)

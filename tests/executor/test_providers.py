@@ -2,7 +2,7 @@
 
 import pytest
 
-from executor.providers import choose, full_name, is_asked, left_out
+from executor.providers import choose, full_name, is_asked, kind_of, left_out
 from headrace.config import Provider
 from headrace.errors import LoadFailed
 
@@ -89,3 +89,16 @@ def test_silent_fallback_of_the_runtime_is_noticed():
     assert is_asked(["cuda"], CUDA)
     assert is_asked([Provider(name=CUDA)], CUDA)
     assert not is_asked([], CUDA)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("cpu", "cpu"), ("openvino", "cpu"), (CPU, "cpu"), ("cuda", "cuda"), ("GPU", "cuda"), ("trt", "tensorrt")],
+)
+def test_kinds_are_known_whether_installed_or_not(name, kind):
+    assert kind_of(name) == kind
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(LoadFailed, match=r"unknown execution provider 'cudda'; did you mean 'cuda'\?"):
+        kind_of("cudda")

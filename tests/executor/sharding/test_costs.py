@@ -14,7 +14,7 @@ TRAFFIC = Speed(1e30, 1.0, 0.5, 1.0, 0.0, 1.0, 0.0, {})
 
 
 def costs(nodes, inputs, weights=(), at=ARITHMETIC, made="FP32"):
-    graph = read_graph(ModelProto.FromString(model(nodes, inputs, [tensor("y", made, None)], weights)), "m")
+    graph = read_graph(ModelProto.FromString(model(nodes, inputs, [tensor("y", made, None)], weights)))
     return seconds(graph, concrete(graph, Sizes(2, 7)), at)
 
 

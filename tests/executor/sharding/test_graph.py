@@ -8,7 +8,7 @@ from headrace.errors import LoadFailed
 
 
 def graph_of(serialised):
-    return read_graph(ModelProto.FromString(serialised), "model.onnx")
+    return read_graph(ModelProto.FromString(serialised))
 
 
 def by_kind(graph):
@@ -67,7 +67,7 @@ def test_functions_are_replaced_by_their_bodies():
 def test_what_is_no_graph_is_refused_by_name(change, sentence):
     proto = ModelProto.FromString(mlp())
     change(proto.graph)
-    with pytest.raises(LoadFailed, match=f"^model.onnx: .*{sentence}"):
+    with pytest.raises(LoadFailed, match=sentence):
         graph_of(proto.SerializeToString())
 
 

@@ -53,7 +53,7 @@ def test_what_does_not_fit_says_what_would(source):
     read = source(wide())
     devices = on(2, memory_bytes=int(2.2 * WEIGHTS))
     said = refusal(read, devices)
-    assert said.startswith("model.onnx: does not fit on 2 devices of 563 KiB: it would fit on 2 devices with ")
+    assert said.startswith("does not fit on 2 devices of 563 KiB: it would fit on 2 devices with ")
     assert said.endswith("; with 563 KiB each it takes 3")
     assert len(make_plan(read, Wish(on(3, memory_bytes=int(2.2 * WEIGHTS)), None, Sizes(1))).stages) == 3
     would = size(re.search(r"with ([^;]+) each;", said)[1])
@@ -64,6 +64,13 @@ def test_what_does_not_fit_says_what_would(source):
 def test_what_fits_nowhere_names_the_node_that_does_not(source):
     said = refusal(source(wide()), on(2, memory_bytes=WEIGHTS, reserve_bytes=1000))
     assert "no number of devices would do: Gemm that makes 'n0' alone takes 261 KiB (0.977 KiB of each" in said
+
+
+def test_a_model_of_constants_is_refused(source):
+    graph = sharded_models.Graph()
+    graph.node("Neg", graph.constant([1.0]), output="y")
+    read = source(graph.model([], [sharded_models.tensor("y", "FP32", (1,))]))
+    assert refusal(read, on(2)) == "expected nodes that run, found constants only"
 
 
 @pytest.mark.parametrize(

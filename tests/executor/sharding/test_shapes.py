@@ -9,7 +9,7 @@ from executor.sharding.shapes import Sizes, concrete, declared, unknown
 
 
 def graph_of(serialised):
-    return read_graph(ModelProto.FromString(serialised), "model.onnx")
+    return read_graph(ModelProto.FromString(serialised))
 
 
 def axes(info):

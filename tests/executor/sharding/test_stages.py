@@ -141,6 +141,39 @@ def test_stages_are_whole_models_by_onnxs_own_check(plan):
         onnx.checker.check_model(made, full_check=True)
 
 
+def test_inputs_with_defaults_may_be_fed_to_each_stage_that_uses_them(plan):
+    source, planned = plan(sharded_models.optional_input(), 3)
+    models = stage_models(source, planned)
+    assert [stage.defaults for stage in models] == [("scale",), (), ("scale",)]
+    x, scale = np.ones((2, sharded_models.WIDTH), np.float32), np.full(sharded_models.WIDTH, 0.5, np.float32)
+    whole = session((source.folder / "model.onnx").read_bytes(), source.folder, AS_IT_IS)
+    answers = []
+    for inputs in ({"x": x}, {"x": x, "scale": scale}):
+        found = run_stages(models, source.folder, inputs, AS_IT_IS)["y"]
+        assert found.tobytes() == whole.run(None, inputs)[0].tobytes()
+        answers.append(found)
+    assert not np.array_equal(*answers)
+
+
+def test_weights_among_the_inputs_of_old_models_stay_constants(source):
+    """Up to IR version 3 they had to stand there."""
+    proto = ModelProto.FromString(sharded_models.optional_input())
+    proto.ir_version = 3
+    proto.opset_import[0].version = 8
+    proto.graph.input.extend(
+        onnx.helper.make_tensor_value_info(weight.name, TensorProto.FLOAT, weight.dims)
+        for weight in proto.graph.initializer
+        if weight.name != "scale"
+    )
+    read = source(proto.SerializeToString())
+    planned = make_plan(read, Wish(on(2), 2, Sizes(3)))
+    assert_bitwise(*whole_and_stages(read, planned, OPTIMISED))
+    for at, stage in enumerate(stage_models(read, planned)):
+        assert stage.defaults == ()
+        (read.folder / f"{at}.onnx").write_bytes(stage.model)
+        onnx.checker.check_model(read.folder / f"{at}.onnx", full_check=True)
+
+
 # The cache
 
 

@@ -23,7 +23,7 @@ MODELS = [
 
 
 def gathered(serialised):
-    graph = read_graph(ModelProto.FromString(serialised), "model.onnx")
+    graph = read_graph(ModelProto.FromString(serialised))
     values = concrete(graph, Sizes(3, 5))
     return graph, units(graph, values, {"cpu": costs.seconds(graph, values, costs.CPU)})
 
@@ -85,13 +85,26 @@ def test_values_that_are_no_tensors_do_not_cross():
     assert not any(run.first == kept[0].users[0] for run in cut.runs)
 
 
-def test_carried_nodes_count_where_they_are_used():
+def test_what_is_made_of_weights_counts_where_it_is_used_and_they_do_not():
     _, found = gathered(sharded_models.tied())
     sizes = {weight.name: weight for weight in found.work.weights}
     table, transposed = sizes["w0"], next(weight for name, weight in sizes.items() if name.startswith("n"))
     assert table.bytes == transposed.bytes == 50 * 32 * 4
-    assert len(table.users) == 2
-    assert transposed.users == table.users[1:]
+    assert (table.users, transposed.users) == ((table.users[0],), (len(found.work) - 1,))
+
+
+def test_integers_count_and_the_floats_that_are_made_of_them_do_not():
+    _, found = gathered(sharded_models.quantised(layers=1))
+    by_bytes = {weight.bytes for weight in found.work.weights}
+    assert 8 * 8 * 3 * 3 in by_bytes
+    assert 8 * 8 * 3 * 3 * 4 not in by_bytes
+
+
+def test_weights_inside_subgraphs_are_their_nodes():
+    graph, found = gathered(sharded_models.control_flow())
+    (inside,) = (weight for weight in found.work.weights if weight.name.startswith("inside"))
+    assert inside.bytes == 32 * 32 * 4
+    assert kinds(graph, found)[inside.users[0]] == ["If"]
 
 
 def test_scratch_is_what_a_unit_makes_for_itself():

@@ -140,6 +140,15 @@ def test_what_is_no_model_says_what_was_found(tmp_path, content, found):
         weightless(tmp_path / "model.onnx", "there")
 
 
+def test_nesting_without_end_is_refused(tmp_path):
+    within = bytes(2000)
+    for number in [6, 5, 1] * 400:  # a graph in an attribute of a node of a graph
+        within = field(number, len(within)) + within
+    (tmp_path / "model.onnx").write_bytes(field(7, len(within)) + within)
+    with pytest.raises(LoadFailed, match="subgraphs in subgraphs without end"):
+        weightless(tmp_path / "model.onnx", "there")
+
+
 def test_numbers_of_weights_are_right_for_all_types(tmp_path):
     """Offsets are those of raw_data, whatever comes before it in the message."""
     weights = [numpy_helper.from_array(np.full(700, 3, dtype), f"w{at}") for at, dtype in enumerate(("i8", "f2", "f8"))]
