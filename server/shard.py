@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +26,7 @@ from headrace.config import ModelConfig
 from headrace.errors import ConfigError, ServingError
 from headrace.parsing import parse
 from headrace.sharding import Sharding, in_words, size
+from model_repo import config_yaml
 from server.tables import plain, short
 
 FAILED, USAGE = 1, 2
@@ -64,14 +64,14 @@ def plan(
     What is not said is taken from `sharding` in the config.yaml of a model's folder.
     """
     said = {
-        "devices": tuple(filter(None, (name.strip() for name in devices.split(",")))),
-        "memory_limit": tuple(memory.split(",")) if "," in memory else memory,
-        "stages": int(stages) if stages.isdecimal() else stages,
-        "micro_batch_rows": rows,
+        **({"devices": tuple(name.strip() for name in devices.split(","))} if devices else {}),
+        **({"memory_limit": tuple(memory.split(",")) if "," in memory else memory} if memory else {}),
+        **({"stages": int(stages) if stages.isdecimal() else stages} if stages else {}),
+        **({"micro_batch_rows": rows} if rows else {}),
     }
     try:
         file, configured = _found(model)
-        sharding = parse(Sharding, {**configured, **{key: value for key, value in said.items() if value}}, "", _flag)
+        sharding = parse(Sharding, {**configured, **said}, "", _flag)
         wish = wish_for(
             sharding, free=free, axes=dict(map(_axis, axis or ())), reserve_bytes=_size(reserve) if reserve else None
         )
@@ -79,12 +79,15 @@ def plan(
         _fail(str(error), USAGE)
     try:
         source = read_source(file)
-        found = make_plan(source, wish, profile(source, wish.sizes) if measured else None)
     except ServingError as error:
         _fail(str(error), FAILED)
+    try:
+        found = make_plan(source, wish, profile(source, wish.sizes) if measured else None)
+    except ServingError as error:
+        _fail(f"{source.name}: {error}", FAILED)
     for path, drawn in ((mermaid_file, mermaid), (svg_file, svg)):
         if path is not None:
-            path.write_text(drawn(found))
+            _write(path, drawn(found))
     if as_json:
         typer.echo(json.dumps(_document(found)))
     else:
@@ -99,7 +102,7 @@ def _found(model: Path) -> tuple[Path, dict[str, Any]]:
     if not versions:
         raise ConfigError(f"{model}: expected a model's folder, with VERSION/model.onnx in it")
     file = model / "config.yaml"
-    config = parse(ModelConfig, yaml.safe_load(file.read_text()) or {}, str(file)) if file.exists() else ModelConfig()
+    config = config_yaml.parse(file.read_text(), str(file)) if file.exists() else ModelConfig()
     said = config.sharding.model_dump(exclude_unset=True) if config.sharding else {}
     return max(versions, key=lambda each: int(each.name)) / "model.onnx", said
 
@@ -116,6 +119,13 @@ def _axis(text: str) -> tuple[str, int]:
     if not name or not number.isdecimal() or not int(number):
         raise ConfigError(f"--axis: expected NAME=N, found {text!r}")
     return name, int(number)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        _fail(f"{path} cannot be written: {error.strerror}", USAGE)
 
 
 def _size(text: str) -> int:

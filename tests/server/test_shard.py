@@ -47,7 +47,7 @@ def test_a_table_has_a_line_for_each_stage(file):
     lines = said.splitlines()
     assert code == 0
     assert lines[0] == (
-        "model.onnx in 2 stages, of 6 units; for batches of 4 rows, estimated; balance (mean by slowest) 1.00"
+        "m/10 in 2 stages, of 6 units; for batches of 4 rows, estimated; balance (mean by slowest) 1.00"
     )
     assert lines[1].split() == ["stage", "nodes", "weights", "peak", "limit", "ms", "link", "ms", "takes", "cut"]
     assert [line.split()[:5] for line in lines[2:]] == [
@@ -105,14 +105,27 @@ def test_drawings_are_written(file, tmp_path):
         ((), 2, "headrace: --devices is missing"),
         (("--devices", "cpu:0", "--memory", "8 apples"), 2, "--memory: expected a size such as 8GiB or 500MB"),
         (("--devices", "cpu:0", "--reserve", "x"), 2, "--reserve: expected a size such as 8GiB or 500MB, found 'x'"),
+        (("--devices", "cudda:0"), 2, "unknown execution provider 'cudda'; did you mean 'cuda'?"),
+        (("--devices", "cpu:0", "--stages", "0"), 2, "--stages: expected at least 1 or 'auto', found 0"),
+        (("--devices", "cpu:0", "--svg", "/no/where.svg"), 2, "/no/where.svg cannot be written: No such file"),
+        (("--devices", "cpu:0,"), 2, "expected a device such as cuda:0 or cpu:0, found ''"),
         (("--devices", "cpu:0", "--stages", "some"), 2, "--stages: expected"),
         (("--devices", "cpu:0", "--axis", "tokens"), 2, "--axis: expected NAME=N, found 'tokens'"),
-        (("--devices", "cpu:0", "--memory", "66MiB", "--rows", "9000"), 1, "does not fit on 1 device of 66 MiB"),
+        (("--devices", "cpu:0", "--memory", "66MiB", "--rows", "9000"), 1, "m/10: does not fit on 1 device of 66 MiB"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(file, arguments, code, sentence):
     found, said = planned(file, *arguments)
     assert (found, sentence in said) == (code, True), said
+
+
+def test_a_configuration_that_cannot_be_read_is_wrong_usage(repository, tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.onnx").write_bytes((repository / "m" / "9" / "model.onnx").read_bytes())
+    for text, sentence in (("sharding: [", "config.yaml"), ("sharding: {device: 1}", "did you mean 'devices'?")):
+        (tmp_path / "config.yaml").write_text(text)
+        code, said = planned(tmp_path)
+        assert (code, sentence in said) == (2, True), said
 
 
 def test_a_folder_without_a_model_is_wrong_usage(tmp_path):
