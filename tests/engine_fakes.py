@@ -88,6 +88,8 @@ class Pair:
         for guest in self._guests:
             guest.wire._lost = lambda: None  # the dead hear of nothing
             guest.wire.close()
+        for replica in self.replicas:
+            await until(lambda replica=replica: replica._wire is None)
         self._life.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._life
@@ -130,8 +132,6 @@ def paired(directory, scenario):
             for executor in pair.executors:
                 executor.gate.set()
             await pair.die()
-            for replica in pair.replicas:
-                await until(lambda replica=replica: replica._wire is None)
 
     asyncio.run(main())
 
