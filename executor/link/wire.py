@@ -1,7 +1,8 @@
-"""One end of the socket between two processes: messages with their length in front, those of one turn in one write.
+"""One end of the socket between two processes: messages with their length in front.
 
-Each message is bytes; what is in them its user knows. Along with the first word, who connects hands over two files, the
-arenas (`arena`) for the tensors that go there and for those that come back.
+Each message is bytes; what is in them its user knows. Those of one turn of the loop go out in one write: uvloop sees to
+that. Along with the first word, who connects hands over two files, the arenas (`arena`) for the tensors that go there
+and for those that come back.
 """
 
 from __future__ import annotations
@@ -28,24 +29,16 @@ class Wire(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._received = b""
-        self._waiting: list[bytes] = []
-        self._loop = asyncio.get_running_loop()
 
     def send(self, message: bytes) -> None:
-        """It goes out at the end of this turn of the loop; to nobody if the other end is gone."""
-        if not self._waiting:
-            self._loop.call_soon(self._flush)
-        self._waiting += (len(message).to_bytes(_LENGTH, "little"), message)
+        """To nobody if the other end is gone."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(len(message).to_bytes(_LENGTH, "little") + message)
 
     def close(self) -> None:
-        """What was sent in earlier turns still goes out."""
+        """What was sent still goes out."""
         if self._transport is not None:
             self._transport.close()
-
-    def _flush(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(self._waiting))
-        self._waiting.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
