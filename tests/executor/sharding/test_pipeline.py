@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from sharding_runs import inputs_for, session
 from executor import runtime
 from executor.load import load_model
 from executor.sharding.sharded import cores_of
+from executor.sharding.station import Station
 from headrace.config import ModelConfig
 from headrace.errors import BadRequest, ExecutorFailed, LoadFailed
 from headrace.models import ModelId
@@ -126,23 +126,22 @@ def test_a_stage_that_is_killed_loses_no_run(loaded):
     asyncio.run(main())
 
 
-def test_a_run_over_which_the_pipeline_is_lost_twice_fails_and_the_next_one_does_not(loaded):
+def test_a_run_over_which_the_pipeline_is_lost_twice_fails_and_the_next_one_does_not(loaded, monkeypatch):
     serialised = sharded_models.layers()
     model = loaded(serialised)
     inputs, outputs = expected(serialised, 4)
-    stop = threading.Event()
+    real, killed = Station.run, []
 
-    def kill_all():
-        while not stop.is_set():
-            for pid in stage_pids():
-                os.kill(pid, signal.SIGKILL)
+    def run_and_die(station, given):
+        os.kill(station.pid, signal.SIGKILL)
+        killed.append(station.pid)
+        return real(station, given)
 
-    killer = threading.Thread(target=kill_all)
-    killer.start()
-    with pytest.raises(ExecutorFailed, match="m stage"):
-        run(model, inputs)
-    stop.set()
-    killer.join()
+    with monkeypatch.context() as patch:
+        patch.setattr(Station, "run", run_and_die)
+        with pytest.raises(ExecutorFailed, match="m stage 0 on cpu:0: killed by signal 9"):
+            run(model, inputs)
+    assert len(set(killed)) == 2
     assert run(model, inputs)["y"].tobytes() == outputs["y"].tobytes()
 
 
