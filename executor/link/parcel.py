@@ -17,8 +17,6 @@ from executor.link.arena import HEADER, Arena
 from headrace.datatypes import BY_NAME, BY_NUMPY
 from headrace.requests import Array
 
-NOWHERE = -1
-
 
 class Label(msgspec.Struct, array_like=True, frozen=True):
     """One array: at `offset` bytes from the start of its region, or `text`."""
@@ -36,9 +34,6 @@ class Parcel(msgspec.Struct, array_like=True, frozen=True):
     start: int
     size: int
     labels: list[Label]
-
-
-EMPTY = Parcel(NOWHERE, 0, [])
 
 
 def pack(arrays: Mapping[str, Array], arena: Arena) -> Parcel | None:

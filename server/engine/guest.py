@@ -96,7 +96,11 @@ class Guest:
 
     async def _tell(self, ask: words.Ask) -> None:
         core = self._cores.get(ask.number)
-        document = {} if core is None else await core.describe(ask.recording)
+        try:
+            document = {} if core is None else await core.describe(ask.recording)
+        except Exception as error:  # who only asks must not end the engine
+            logger.exception("a batcher could not be described")
+            document = {"error": f"{type(error).__name__}: {error}"}
         self.wire.send(words.encode(words.Told(ask.serial, msgspec.json.encode(document))))
 
     # -- runs -------------------------------------------------------------------------------------------------------

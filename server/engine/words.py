@@ -62,7 +62,7 @@ class Cancel(msgspec.Struct, array_like=True, frozen=True, tag=4):
 
 
 class Read(msgspec.Struct, array_like=True, frozen=True, tag=5):
-    """This answer's region, or that it had none (`NOWHERE`), is the engine's again."""
+    """This answer's region is the engine's again."""
 
     start: int
 

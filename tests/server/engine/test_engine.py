@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from engine_fakes import ID, Asked, paired, until
 
+from batcher.batcher import Batcher
 from executor.link.arena import Arena
 from headrace import errors
 from headrace.errors import (
@@ -233,6 +234,22 @@ def test_what_the_batcher_has_learnt_can_be_asked_for(tmp_path):
         document = await core.describe(False)
         assert document["engine"] == "an engine"
         assert document["controller"] == "timer"
+
+    paired(tmp_path, scenario)
+
+
+def test_a_batcher_that_cannot_be_described_says_so_and_serves_on(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no words")
+
+    monkeypatch.setattr(Batcher, "describe", broken)
+
+    async def scenario(pair):
+        core = await pair.version(await pair.replica())
+        assert (await core.describe(False))["error"] == "RuntimeError: no words"
+        asked = Asked(1.0)
+        core.batcher.submit(asked)
+        await until(lambda: answered(asked))
 
     paired(tmp_path, scenario)
 
