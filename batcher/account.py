@@ -1,6 +1,6 @@
 """What the batcher did with those requests that want to know: why their batch was closed, who shared it, what it took.
 
-`Batcher` writes into the accounts that are open as their requests go on; who opened one reads it when the outcome is
+`Batcher` writes into the accounts it was given as their requests go on; who gave one reads it when the outcome is
 delivered, and closes it. Nobody else pays more than the question whether there is any.
 """
 
@@ -30,6 +30,12 @@ class Account(msgspec.Struct):
     ran: float = 0.0
     split: float = 0.0
 
+    def ran_alone(self, batches: int, rows: int, began: float, now: float) -> None:
+        """Its request was kept from the batcher."""
+        self.batches, self.rows, self.requests, self.running = batches, rows, 1, 1
+        self.began = self.assembled = began
+        self.ran = self.split = now
+
 
 class _Closed(msgspec.Struct):
     """An entry's batch, which is under way."""
@@ -45,12 +51,10 @@ class Accounts:
     def __init__(self) -> None:
         self.entries: dict[Entry, _Closed] = {}
 
-    def open(self, entry: Entry) -> Account:
-        """Account for `entry`, which has just been submitted, from now on and until `close`."""
-        account = Account()
+    def open(self, entry: Entry, account: Account) -> None:
+        """Write into `account` what becomes of `entry`, which is queued, until `close`."""
         for each in entry.pieces or (entry,):
             self.entries[each] = _Closed(account)
-        return account
 
     def close(self, entry: Entry) -> None:
         """Nobody wants to know any more."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Sequence
 from math import inf
 from typing import Any
 
-from batcher.account import Accounts
+from batcher.account import Account, Accounts
 from batcher.adaptive import Adaptive
 from batcher.assemble import concat, split
 from batcher.controller import Controller
@@ -99,10 +99,11 @@ class Batcher:
         self._sleepers.close()
         self._turn.close(self._clock())
 
-    def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
+    def submit(self, entry: Entry, timeout_s: float = 0.0, account: Account | None = None) -> None:
         """Queue an entry; its outcome is delivered later, never before this returns.
 
-        `timeout_s` 0 means none. Raises QueueFull, WouldBeLate, or BadRequest if it could never fit the queue.
+        `timeout_s` 0 means none. Into an `account` goes where its time went: close it, in `accounts`. Raises QueueFull,
+        WouldBeLate, or BadRequest if it could never fit the queue.
         """
         queue = self._queue
         self._deadlines.admit(entry, timeout_s, self._recovery.max_batch_rows)
@@ -111,6 +112,8 @@ class Batcher:
         else:
             for piece in self._cut(entry):
                 queue.append(piece)
+        if account is not None:
+            self.accounts.open(entry, account)
         if timeout_s:
             entry.timer = asyncio.get_running_loop().call_later(timeout_s, self._expire, entry, timeout_s)
         self._counters.cells[cell.QUEUE_ROWS] = queue.rows

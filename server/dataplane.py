@@ -99,9 +99,8 @@ class DataPlane:
                 ticket.rank += servable.priorities.later_s(request.priority)
             if servable.check.padding is not None:
                 ticket.length, ticket.key = servable.check.line(request.inputs)
-            servable.batcher.submit(ticket, (request.timeout_us or servable.default_timeout_us) / 1e6)
-            if request.explain:
-                ticket.submitted()
+            timeout_s = (request.timeout_us or servable.default_timeout_us) / 1e6
+            servable.batcher.submit(ticket, timeout_s, ticket.account)
         except ServingError as error:
             if isinstance(error, Overloaded):
                 self.overloaded[request.model] = time.monotonic() + OVERLOAD_S

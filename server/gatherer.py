@@ -12,10 +12,6 @@ from headrace.errors import Overloaded
 class Accounting(Protocol):
     """See `batcher.account.Accounts`, which is one."""
 
-    def open(self, entry: Entry) -> Account:
-        """Say where the time of `entry`, which was just submitted, goes: to be read when it is delivered."""
-        ...
-
     def close(self, entry: Entry) -> None:
         """Nobody wants to know any more."""
         ...
@@ -29,8 +25,11 @@ class Gatherer(Protocol):
         """Of those entries that want to know where their time goes."""
         ...
 
-    def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
-        """Queue an entry; its outcome, a refusal perhaps, is delivered later. Raises ServingError: it is not queued."""
+    def submit(self, entry: Entry, timeout_s: float = 0.0, account: Account | None = None) -> None:
+        """Queue an entry; its outcome, a refusal perhaps, is delivered later. Raises ServingError: it is not queued.
+
+        An `account` says then where its time went.
+        """
         ...
 
     def cancel(self, entry: Entry) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Hashable
+from typing import Any
 
 from batcher.account import Account
 from batcher.entry import Entry, Outcome
@@ -35,6 +36,9 @@ class Ticket(Entry):
 
     __slots__ = ("_answer", "_handle", "_request")
 
+    account: Account | None = None
+    """What the batcher writes into, if the answer is to say it."""
+
     def __init__(
         self, request: InferRequest, rows: int, key: Hashable, handle: Handle[Servable], answer: Answer
     ) -> None:
@@ -42,9 +46,6 @@ class Ticket(Entry):
         self._request = request
         self._handle = handle
         self._answer = answer
-
-    def submitted(self) -> None:
-        """It is in the queue. Called only for requests that are to be explained."""
 
     def cancel(self) -> None:
         """The client went away. Nothing is answered from here on."""
@@ -114,13 +115,13 @@ class LoggedTicket(Ticket):
 class ExplainedTicket(Ticket):
     """One whose answer says where its time went."""
 
-    __slots__ = ("_account",)
+    __slots__ = ("account",)
 
-    _account: Account
+    account: Account
 
-    def submitted(self) -> None:
-        """See `Ticket`."""
-        self._account = self._handle.servable.batcher.accounts.open(self)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.account = Account()
 
     def _end(self, failure: str | None) -> None:
         self._handle.servable.batcher.accounts.close(self)
@@ -130,7 +131,7 @@ class ExplainedTicket(Ticket):
         response = super()._respond(outputs)
         if isinstance(response, InferResponse):
             response.since = self._request.since
-            response.parameters = explain.begin(self._account, response.since, self.arrived)
+            response.parameters = explain.begin(self.account, response.since, self.arrived)
         return response
 
 

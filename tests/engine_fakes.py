@@ -60,6 +60,7 @@ class Pair:
     def __init__(self, directory):
         self.path = directory / "engine"
         self.executors = []
+        self.batchers = []
         self.broken = set()
         self.replicas = []
         self.needed = []
@@ -107,6 +108,7 @@ class Pair:
             spec.id, self.gate.watched(executor), Timer(Limits(ROWS, 0.0), 1), ROWS, 16, counters, max_queue_bytes=1000
         )
         batcher.start()
+        self.batchers.append(batcher)
         return Core(metadata, ("CPUExecutionProvider",), ROWS, batcher, executor, counters)
 
     async def replica(self):

@@ -89,7 +89,7 @@ class Engine:
         return await told
 
     # -- runs -------------------------------------------------------------------------------------------------------
-    def run(self, number: int, entry: Entry, timeout_s: float) -> None:
+    def run(self, number: int, entry: Entry, timeout_s: float, account: Account | None) -> None:
         """Have the entry run; see `Gatherer.submit`."""
         held = self._loads.held[number]
         if held.unable:
@@ -109,20 +109,14 @@ class Engine:
             entry.client,
             entry.length,
             timeout_s,
+            explain=account is not None,
         )
-        sent = self._sent[parcel.start] = _Sent(entry, run)
+        sent = self._sent[parcel.start] = _Sent(entry, run, account)
         self._starts[entry] = parcel.start
         if held.there:
             self._send(run)
         else:
             self._expect_in_time(sent)
-
-    def explain(self, entry: Entry) -> Account:
-        """Have the answer to an entry that was just sent say where its time went."""
-        sent = self._sent[self._starts[entry]]
-        sent.account = Account()
-        self._send(words.Explain(sent.run.parcel.start))
-        return sent.account
 
     def cancel(self, entry: Entry) -> None:
         """Nobody waits for it any more."""
@@ -255,11 +249,9 @@ class Engine:
 
     def _run_again(self, number: int) -> None:
         """The version is there: what was kept for it is sent."""
-        for start, sent in self._sent.items():
+        for sent in self._sent.values():
             if sent.run.number == number:
                 self._send(sent.run)
-                if sent.account is not None:
-                    self._send(words.Explain(start))
 
     def _not_ready(self, number: int) -> None:
         """The version is not there and will not be."""

@@ -35,7 +35,7 @@ class Errand(Entry):
         self.run = run
         self.rank = run.rank
         self.length = run.length
-        self.account: Account | None = None
+        self.account = Account() if run.explain else None
         self._deliver = deliver
 
     @property

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import pickle
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -56,9 +57,6 @@ class Guest:
             case words.Read(start):
                 self._answers.give_back(start)
                 self._answer_more()
-            case words.Explain(run) if run in self._errands:
-                errand = self._errands[run]
-                errand.account = self._cores[errand.run.number].batcher.accounts.open(errand)
             case words.Cancel(run):
                 self._cancel(run)
             case words.Load(number, spec):
@@ -113,7 +111,7 @@ class Guest:
             self._tasks.create_task(self._run_alone(errand), name="suspect")
             return
         try:
-            self._cores[run.number].batcher.submit(errand, run.timeout_s)
+            self._cores[run.number].batcher.submit(errand, run.timeout_s, errand.account)
         except ServingError as error:
             errand.done = True
             self._deliver(errand, error)
@@ -125,6 +123,7 @@ class Guest:
         async with self._gate.alone():
             if errand.done:
                 return
+            began = time.monotonic()
             try:
                 with errand.runs_alone():
                     for part in _parts(errand, core.max_batch_rows):
@@ -135,16 +134,24 @@ class Guest:
             except Exception as error:
                 errand.finish(ExecutorFailed(f"model {core.metadata.id}: {type(error).__name__}: {error}"))
                 return
+        if errand.account is not None:
+            errand.account.ran_alone(len(outputs), errand.rows, began, time.monotonic())
         errand.finish(dict(concat(outputs)))
 
     def _cancel(self, run: int) -> None:
-        errand = self._errands.pop(run, None)
-        if errand is not None:
+        if errand := self._over(run):
             self._cores[errand.run.number].batcher.cancel(errand)
+
+    def _over(self, run: int) -> Errand | None:
+        """It is not under way any more, whatever became of it."""
+        errand = self._errands.pop(run, None)
+        if errand is not None and errand.account is not None:
+            self._cores[errand.run.number].batcher.accounts.close(errand)
+        return errand
 
     def _deliver(self, errand: Errand, outcome: Outcome) -> None:
         run = errand.run.parcel.start
-        if self._errands.pop(run, None) is None:
+        if self._over(run) is None:
             return
         if isinstance(outcome, ServingError):
             self.wire.send(words.encode(words.failure(run, outcome)))

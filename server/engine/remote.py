@@ -46,13 +46,6 @@ class RemoteCore:
 class RemoteAccounts:
     """See `batcher.account.Accounts`."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def open(self, entry: Entry) -> Account:
-        """Filled when the outcome comes."""
-        return self._engine.explain(entry)
-
     def close(self, entry: Entry) -> None:
         """Nothing is kept."""
 
@@ -63,11 +56,11 @@ class RemoteBatcher:
     def __init__(self, engine: Engine, number: int) -> None:
         self._engine = engine
         self._number = number
-        self.accounts = RemoteAccounts(engine)
+        self.accounts = RemoteAccounts()
 
-    def submit(self, entry: Entry, timeout_s: float = 0.0) -> None:
+    def submit(self, entry: Entry, timeout_s: float = 0.0, account: Account | None = None) -> None:
         """See `Gatherer`."""
-        self._engine.run(self._number, entry, timeout_s)
+        self._engine.run(self._number, entry, timeout_s, account)
 
     def cancel(self, entry: Entry) -> None:
         """See `Gatherer`."""

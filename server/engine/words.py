@@ -1,6 +1,6 @@
 """What replicas and engines say to each other: one message of msgpack per frame of a `Wire`.
 
-    replica -- Load, Unload, Run, Explain, Cancel, Read, Ask -->      engine
+    replica -- Load, Unload, Run, Cancel, Read, Ask -->      engine
             <-- Loaded, Unable, Answer, Failure, Free, Told --
 
 Tensors lie in the arenas: those of `Run` in the replica's, whose region for it stays until `Free`; those of `Answer` in
@@ -35,7 +35,10 @@ class Unload(msgspec.Struct, array_like=True, frozen=True, tag=2):
 
 
 class Run(msgspec.Struct, array_like=True, frozen=True, tag=3):
-    """An entry of the batcher of version `number`. `timeout_s` 0: none. `alone`: it may have killed an engine."""
+    """An entry of the batcher of version `number`. `timeout_s` 0: none. `alone`: it may have killed an engine.
+
+    `explain`: its answer says where its time went.
+    """
 
     number: int
     parcel: Parcel
@@ -47,12 +50,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True, tag=3):
     length: int
     timeout_s: float
     alone: bool = False
-
-
-class Explain(msgspec.Struct, array_like=True, frozen=True, tag=13):
-    """Say in the answer to this run, which was just sent, where its time went."""
-
-    run: int
+    explain: bool = False
 
 
 class Cancel(msgspec.Struct, array_like=True, frozen=True, tag=4):
@@ -122,7 +120,7 @@ class Told(msgspec.Struct, array_like=True, frozen=True, tag=12):
     document: bytes
 
 
-ToEngine = Load | Unload | Run | Explain | Cancel | Read | Ask
+ToEngine = Load | Unload | Run | Cancel | Read | Ask
 ToReplica = Loaded | Unable | Answer | Failure | Free | Told
 
 encode = msgspec.msgpack.Encoder().encode

@@ -99,9 +99,10 @@ def test_one_engine_serves_all_replicas_and_says_what_it_does(server):
     answered = row["inference_stats"]["success"]["count"]
     assert answered > 100
     assert sum(batch["compute_infer"]["count"] * int(batch["batch_size"]) for batch in row["batch_stats"]) >= answered
-    status, answer = post(server, explain=True)
-    assert status == 200
-    assert answer["parameters"]["headrace_batch_rows"] >= 1
+    for _ in range(20):  # the engine is never told too late
+        status, answer = post(server, explain=True)
+        assert status == 200
+        assert answer["parameters"]["headrace_batch_rows"] >= 1
     total = sum(us for name, us in answer["parameters"].items() if name.endswith("_us") and "total" not in name)
     assert total == pytest.approx(answer["parameters"]["headrace_total_us"], rel=0.05, abs=100)
 

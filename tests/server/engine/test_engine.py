@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from engine_fakes import ID, Asked, paired, until
 
+from batcher.account import Account
 from batcher.batcher import Batcher
 from executor.link.arena import Arena
 from headrace import errors
@@ -218,12 +219,13 @@ def test_who_wants_to_know_hears_where_the_time_went(tmp_path):
     async def scenario(pair):
         core = await pair.version(await pair.replica())
         asked = Asked(1.0)
-        core.batcher.submit(asked)
-        account = core.batcher.accounts.open(asked)
+        account = Account()
+        core.batcher.submit(asked, account=account)
         await until(lambda: answered(asked))
         assert account.reason == "at_once"
         assert account.requests == account.batches == 1
         assert asked.arrived <= account.began <= account.assembled <= account.ran <= account.split
+        assert not pair.batchers[0].accounts.entries
 
     paired(tmp_path, scenario)
 
@@ -305,9 +307,9 @@ def test_of_a_batch_that_killed_the_engine_each_runs_alone_and_only_the_one_that
         replica = await pair.replica()
         core = await pair.version(replica)
         pair.deadly = 666.0
-        poison, mate = Asked(666.0), Asked(2.0)
+        poison, mate, account = Asked(666.0), Asked(2.0), Account()
         core.batcher.submit(poison)
-        core.batcher.submit(mate)
+        core.batcher.submit(mate, account=account)
         await pair.dying.wait()  # of both together
         pair.dying.clear()
         await again(pair, replica)
@@ -320,6 +322,8 @@ def test_of_a_batch_that_killed_the_engine_each_runs_alone_and_only_the_one_that
         await until(lambda: answered(mate, innocent))
         assert isinstance(poison.outcome, ExecutorFailed)
         assert "two engines have died while they ran it" in str(poison.outcome)
+        assert account.requests == account.rows == account.batches == 1
+        assert mate.arrived <= account.began <= account.ran
 
     paired(tmp_path, scenario)
 
