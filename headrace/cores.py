@@ -8,19 +8,17 @@ missing or unreadable mean no quota.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
 
-_ROOT = PurePosixPath("/sys/fs/cgroup")
-_V1_MOUNTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
+from headrace.cgroups import MEMBERSHIP, ReadText, groups, read_text
 
-ReadText = Callable[[PurePosixPath], str | None]
+_MOUNTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 
 def usable_cores() -> float:
     """Cores this process can keep busy now; more than 0, and not a whole number where a quota is not."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores_within(affinity, quotas(_read(PurePosixPath("/proc/self/cgroup")), _read))
+    return cores_within(affinity, quotas(read_text(MEMBERSHIP), read_text))
 
 
 def cores_within(affinity: int, quotas: Iterable[float]) -> float:
@@ -41,28 +39,18 @@ def quota_v1(quota_us: str | None, period_us: str | None) -> float | None:
     return _ratio(quota_us or "", period_us or "")
 
 
-def quotas(proc_self_cgroup: str | None, read: ReadText) -> list[float]:
+def quotas(membership: str | None, read: ReadText) -> list[float]:
     """Every quota that holds for this process: its own group's and those of the groups above it.
 
-    `proc_self_cgroup` is the text of /proc/self/cgroup. In a container the paths it names may be the host's and not be
-    mounted; the walk up to the mount's root then still finds the container's own limit there.
+    `membership` is the text of /proc/self/cgroup.
     """
     found: list[float | None] = []
-    for line in (proc_self_cgroup or "").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            found += [quota_v2(read(group / "cpu.max")) for group in _upwards(_ROOT, path)]
-        elif "cpu" in controllers.split(","):
-            for mount in _V1_MOUNTS:
-                for group in _upwards(_ROOT / mount, path):
-                    found.append(quota_v1(read(group / "cpu.cfs_quota_us"), read(group / "cpu.cfs_period_us")))
+    for version, group in groups(membership, "cpu", _MOUNTS):
+        if version == 2:
+            found.append(quota_v2(read(group / "cpu.max")))
+        else:
+            found.append(quota_v1(read(group / "cpu.cfs_quota_us"), read(group / "cpu.cfs_period_us")))
     return [quota for quota in found if quota is not None]
-
-
-def _upwards(mount: PurePosixPath, path: str) -> list[PurePosixPath]:
-    parts = [part for part in path.split("/") if part not in ("", "..")]
-    return [mount.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
 
 
 def _ratio(quota_us: str, period_us: str) -> float | None:
@@ -71,10 +59,3 @@ def _ratio(quota_us: str, period_us: str) -> float | None:
     except ValueError:
         return None
     return quota / period if quota > 0 and period > 0 else None
-
-
-def _read(path: PurePosixPath) -> str | None:
-    try:
-        return Path(path).read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
