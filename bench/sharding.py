@@ -87,7 +87,7 @@ def pss(pid):
 
 
 def load(file, devices, **config):
-    return load_model(ID, file, ModelConfig(sharding={"devices": devices}, **config), replicas=1, labels={})
+    return load_model(ID, file, ModelConfig(sharding={"devices": devices}, **config), labels={})
 
 
 async def measure(folder, given):

@@ -64,7 +64,7 @@ class Cache:
     """A folder for which `why_not` has no reason, with at most `max_bytes` in it."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        self._folder, self.max_bytes = folder, max_bytes
+        self.folder, self.max_bytes = folder, max_bytes
 
     def use(self, facts: Facts, use: Callable[[Path], T], make: Make | None) -> T | None:
         """What `use` makes of the entry of these facts, which is made first if need be; None: do without.
@@ -72,7 +72,7 @@ class Cache:
         Blocking. `make` None: only what is there. What `use` raises is the caller's.
         """
         key = entries.key(facts)
-        entry, lock = self._folder / key, self._folder / f"{key}.lock"
+        entry, lock = self.folder / key, self.folder / f"{key}.lock"
         fault = None
         for _ in range(2):
             try:
@@ -93,7 +93,7 @@ class Cache:
 
     def has_room(self, wanted: int) -> bool:
         """Whether an entry of `wanted` bytes can be kept here, on the disk as it is."""
-        return wanted <= self.max_bytes and wanted <= shutil.disk_usage(self._folder).free
+        return wanted <= self.max_bytes and wanted <= shutil.disk_usage(self.folder).free
 
     def _made(self, entry: Path, lock: Path, facts: Facts, make: Make, damaged: bool) -> bool:
         with locked(lock) as file:
@@ -136,7 +136,7 @@ class Cache:
         return total <= self.max_bytes
 
     def _others(self, but: Path) -> Iterator[Path]:
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             if _OURS.fullmatch(path.name) and path.stem != but.stem:  # never what somebody else keeps here
                 yield path
 

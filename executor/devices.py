@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from executor import runtime
-from executor.providers import ON_THE_CPU, choose, device
-from headrace.config import Provider
+from executor.providers import ON_THE_CPU, choose, device, placed
+from headrace.config import ModelConfig
 from headrace.errors import LoadFailed
 
 
-def device_of(asked: Sequence[Provider | str]) -> str:
-    """The device of a model with these `execution_providers`; the CPU's if it cannot be loaded."""
+def device_of(config: ModelConfig) -> str:
+    """The device of a model with this configuration; the CPU's if it cannot be loaded."""
     try:
+        asked = placed(config.execution_providers, config.instances.device)
         first, _ = choose(asked, runtime.available_providers())[0]
     except LoadFailed:
         return ON_THE_CPU

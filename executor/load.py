@@ -10,20 +10,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from executor.activity import Activity
 from executor.background import step_back
-from executor.cache import Cache
+from executor.budget import weight_bytes
 from executor.declared import check_declared
+from executor.devices import device_of
 from executor.failures import run_failed
+from executor.footprint import Use
+from executor.host import Host
 from executor.metadata import PLATFORM, Signature, with_observed_ranks
 from executor.onnx_executor import OnnxExecutor
 from executor.opened import Opened
 from executor.padding import find_padding
 from executor.probe import Verdict, probe
-from executor.providers import CPU
+from executor.providers import CPU, ON_THE_CPU
 from executor.runners import Runner
 from executor.samples import samples
 from executor.steps import in_steps
@@ -50,6 +52,8 @@ class LoadedModel:
     """(rows, seconds) of warm runs."""
     device: str
     """Where it computes; the same for all models that compute there."""
+    uses: tuple[Use, ...] = ()
+    """What it takes of memory."""
     costs: tuple[tuple[int, int, float], ...] = ()
     """(rows, length, seconds) of warm runs of a model that is padded."""
 
@@ -59,38 +63,47 @@ def load_model(
     model_file: Path,
     config: ModelConfig,
     *,
-    replicas: int,
     labels: Mapping[str, tuple[str, ...]],
     declared_inputs: Sequence[TensorSpec] = (),
     declared_outputs: Sequence[TensorSpec] = (),
-    cache: Cache | None = None,
-    activity: Activity | None = None,
+    host: Host | None = None,
     own_thread: bool = False,
 ) -> LoadedModel:
     """Open the sessions, check the model against what is declared, find out whether it batches, warm it up.
 
-    `cache`: where the weights that replicas share are kept; None: each has its own. `activity`: what all processes on
-    these cores run. `own_thread`: the calling thread
+    `host`: what this process has for it; None: it is the only one, and keeps nothing. `own_thread`: the calling thread
     ends with this call, so it may step back behind those that serve. Raises LoadFailed with a sentence fit for the
     repository index.
     """
     started = time.perf_counter()
-    sessions = replicas * config.instances.count
+    host = host or Host()
+    sessions = host.replicas * config.instances.count
     threads = threads_per_session(config.instances.threads, usable_cores(), sessions)
     if own_thread and threads == 1:  # a session's further threads would inherit it
         step_back()
     ranks = {spec.name: len(spec.shape) for spec in declared_inputs}
-    if config.sharding is None:
-        opened = open_whole(id, model_file, config, labels, ranks, threads, sessions, cache, activity)
-    else:
-        from executor.sharding.sharded import open_sharded  # noqa: PLC0415 - brings onnx, 8 MB in every replica
+    with host.budget.load(id, model_file.parent, _needs(model_file, config), sessions) as footprint:
+        if config.sharding is None:
+            opened = open_whole(id, model_file, config, labels, ranks, threads, host, footprint)
+        else:
+            from executor.sharding.sharded import open_sharded  # noqa: PLC0415 - brings onnx, 8 MB in every replica
 
-        opened = open_sharded(id, model_file, config, config.sharding, labels, ranks, cache)
-    try:
-        return _made_ready(id, model_file, config, opened, declared_inputs, declared_outputs, started)
-    except BaseException:
-        opened.close()
-        raise
+            opened = open_sharded(id, model_file, config, config.sharding, labels, ranks, host.cache)
+        try:
+            loaded = _made_ready(id, model_file, config, opened, declared_inputs, declared_outputs, started)
+        except BaseException:
+            opened.close()
+            raise
+        elsewhere = opened.uses()
+    return replace(loaded, uses=(*footprint.uses, *elsewhere))
+
+
+def _needs(model_file: Path, config: ModelConfig) -> dict[str, int]:
+    """Device -> bytes of weights that it must take. Of stages the planner knows better: 0 of accelerators."""
+    if config.sharding is None:
+        return {device_of(config): weight_bytes(model_file)}
+    needs = dict.fromkeys((name for name in config.sharding.devices if not name.startswith(ON_THE_CPU)), 0)
+    return needs or {ON_THE_CPU: weight_bytes(model_file)}
 
 
 def _made_ready(
@@ -138,7 +151,7 @@ def _made_ready(
     )
     clock = time.thread_time if on_cpu else time.perf_counter
     executor = OnnxExecutor(id, runners * opened.runs, verdict.runs, clock, opened.close)
-    return LoadedModel(metadata, executor, providers, tuple(verdict.curve), opened.device, tuple(lengths.costs))
+    return LoadedModel(metadata, executor, providers, tuple(verdict.curve), opened.device, costs=tuple(lengths.costs))
 
 
 def _in_steps(

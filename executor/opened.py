@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from executor.footprint import Use
 from executor.metadata import Signature
 from executor.probe import Verdict
 from executor.runners import Runner
@@ -30,5 +31,7 @@ class Opened:
     """How it was opened, for the log."""
     adapt: Callable[[Verdict], None]
     """Called with what was found out about the model, before it serves."""
+    uses: Callable[[], Sequence[Use]]
+    """What it takes of memory besides what this process does, once it is warm."""
     close: Callable[[], None]
     """Give back what garbage collection does not. Nothing runs, and nothing follows."""

@@ -36,9 +36,18 @@ _FORM = "1"
 
 
 def open_prepared(
-    model: ModelId, model_file: Path, cache: Cache, sessions: int, options: Callable[[], Any], create: Open
+    model: ModelId,
+    model_file: Path,
+    cache: Cache,
+    sessions: int,
+    options: Callable[[], Any],
+    create: Open,
+    found_in: Callable[[Path], None] = lambda folder: None,
 ) -> Any | None:
-    """A session on the entry of this model, made first if `sessions` of it will share it. None: do without."""
+    """A session on the entry of this model, made first if `sessions` of it will share it. None: do without.
+
+    `found_in` is told the entry's folder.
+    """
     kind = processor()
     try:
         files = files_below(model_file.parent)
@@ -66,10 +75,12 @@ def open_prepared(
         chosen = options()
         chosen.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            return create(entry / _MODEL, chosen)
+            session = create(entry / _MODEL, chosen)
         except Exception as error:
             log.warning("%s: prepared weights cannot be opened, loading without: %s", model, error)
             return None
+        found_in(entry)
+        return session
 
     return cache.use(facts, opened, prepare if sessions > 1 and room else None)
 

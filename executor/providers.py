@@ -48,10 +48,14 @@ _BY_FULL = {known.full: known for known in _KNOWN.values()}
 
 CPU = _KNOWN["cpu"].full
 CUDA = _KNOWN["cuda"].full
-_TENSORRT = _KNOWN["tensorrt"].full
+TENSORRT = _KNOWN["tensorrt"].full
 ON_THE_CPU = "cpu"
 """The device of all providers that compute there."""
 _ON_CPU = tuple(_KNOWN[short].full for short in ("cpu", "openvino", "dnnl", "xnnpack"))
+
+_SAME_HARDWARE = {"tensorrt": "cuda", "migraphx": "rocm"}
+_NUMBER = "device_id"
+"""The option by which a provider is told which of several devices."""
 
 _DEFAULT_OPTIONS: dict[str, Options] = {CUDA: {"cudnn_conv_algo_search": "HEURISTIC"}}
 """Where the runtime's own default is bad for a server. Its search for the best convolution, which it makes for every
@@ -75,7 +79,7 @@ def choose(asked: Sequence[Provider | str], available: Sequence[str]) -> Chosen:
         if any(full == name for name, _ in chosen):
             raise LoadFailed(f"execution provider {provider.name!r} is asked for twice ({full})")
         chosen.append(_with_defaults(full, {key: str(value) for key, value in provider.options.items()}))
-        if full == _TENSORRT and not is_asked(asked, CUDA) and CUDA in available:
+        if full == TENSORRT and not is_asked(asked, CUDA) and CUDA in available:
             chosen.append(_with_defaults(CUDA, {}))  # what TensorRT cannot compile should stay on the GPU
     return _with_cpu(chosen)
 
@@ -119,7 +123,43 @@ def device(asked: Sequence[Provider | str], full: str) -> str:
     if full in _ON_CPU:
         return ON_THE_CPU
     known = [each for each in asked if isinstance(each, Provider) and _resolve(each.name, (full,)) == full]
-    return f"accelerator {known[0].options.get('device_id', 0) if known else 0}"
+    return f"{_family(full)}:{known[0].options.get(_NUMBER, 0) if known else 0}"
+
+
+def placed(asked: Sequence[Provider | str], device: str | None) -> tuple[Provider | str, ...]:
+    """The same providers, on this device (`cpu`, `cuda:1`); None: as they are. Nothing asked: the device's own.
+
+    Raises LoadFailed if none of them computes there, or one is told another number.
+    """
+    if device is None:
+        return tuple(asked)
+    kind, _, digits = device.partition(":")
+    family, number = kind_of(kind), int(digits or 0)
+    if family == ON_THE_CPU and digits:
+        raise LoadFailed(f"device {device}: expected cpu, or a device with a number that is its own, such as cuda:1")
+    found = [each if isinstance(each, Provider) else Provider(name=each) for each in asked or (kind,)]
+    there = [_family(_resolve(each.name, ())) == _family(_resolve(kind, ())) for each in found]
+    if not any(there):
+        names = ", ".join(each.name for each in found)
+        raise LoadFailed(f"device {device}: expected an execution provider that computes there, found {names}")
+    return tuple(
+        _numbered(each, number, device) if on and digits else each for each, on in zip(found, there, strict=True)
+    )
+
+
+def _numbered(provider: Provider, number: int, device: str) -> Provider:
+    told = provider.options.get(_NUMBER, number)
+    if str(told) != str(number):
+        raise LoadFailed(f"device {device}: execution provider {provider.name} is told {_NUMBER} {told}")
+    return Provider(name=provider.name, options={**provider.options, _NUMBER: number})
+
+
+def _family(full: str) -> str:
+    """What all providers of one kind of hardware have in common; `cpu` for those that compute there."""
+    short = (
+        ON_THE_CPU if full in _ON_CPU else next((short for short, known in _KNOWN.items() if known.full == full), full)
+    )
+    return _SAME_HARDWARE.get(short, short)
 
 
 def is_asked(asked: Sequence[Provider | str], full: str) -> bool:

@@ -7,12 +7,13 @@ name is in the session.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from executor import runtime
 from executor.cache import Cache
+from executor.compiled import keeping
 from executor.failures import load_failed
 from executor.options import session_options
 from executor.prepared import open_prepared
@@ -31,10 +32,11 @@ def open_session(
     threads: int,
     cache: Cache | None = None,
     sessions: int = 1,
+    found_in: Callable[[Path], None] = lambda folder: None,
 ) -> Any:
     """A session with the providers asked for, or the best there is. Raises LoadFailed with a readable reason.
 
-    `sessions` of this model, in all replicas, share what is in `cache`.
+    `sessions` of this model, in all replicas, share what is in `cache`; `found_in` is told in which folder of it.
     """
     try:
         chosen = choose(asked, runtime.available_providers())
@@ -42,11 +44,11 @@ def open_session(
         raise LoadFailed(f"model {model}: {error}") from None
     check_file(model, model_file)
     if cache is not None and chosen == [(CPU, {})]:
-        session = open_prepared(model, model_file, cache, sessions, lambda: session_options(threads), _on_cpu)
+        session = open_prepared(model, model_file, cache, sessions, lambda: session_options(threads), _on_cpu, found_in)
         if session is not None:
             return session
     try:
-        session = _create(model, model_file, chosen, threads)
+        session = _create(model, model_file, keeping(chosen, model_file, cache), threads)
     except LoadFailed as error:
         if asked or len(chosen) == 1:
             raise

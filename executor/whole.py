@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from executor.activity import Activity
-from executor.cache import Cache
+from executor.budget import Footprint
 from executor.elastic import elastic
+from executor.host import Host
 from executor.metadata import read_signature
 from executor.opened import Opened
-from executor.providers import CPU, device
+from executor.providers import CPU, device, placed
 from executor.runners import Runner, runner_for
 from executor.sessions import open_session
 from executor.threads import runs_per_session
@@ -27,17 +27,15 @@ def open_whole(
     labels: Mapping[str, tuple[str, ...]],
     ranks: Mapping[str, int],
     threads: int,
-    sessions: int,
-    cache: Cache | None,
-    activity: Activity | None = None,
+    host: Host,
+    footprint: Footprint,
 ) -> Opened:
-    """Open `config.instances.count` sessions of so many `threads`, of `sessions` in all replicas. Raises LoadFailed.
-
-    `activity`: that of all processes on these cores, for sessions that are to be elastic.
-    """
+    """Open `config.instances.count` sessions of so many `threads`. Raises LoadFailed."""
+    asked = placed(config.execution_providers, config.instances.device)
+    sessions = host.replicas * config.instances.count
 
     def opened(threads: int = threads) -> Any:
-        return open_session(id, model_file, config.execution_providers, threads, cache, sessions)
+        return open_session(id, model_file, asked, threads, host.cache, sessions, footprint.folders.append)
 
     first = opened()
     signature = read_signature(id, model_file, first, labels, ranks)
@@ -49,18 +47,19 @@ def open_whole(
     runners = [runner_for(id, first, signature), *(more() for _ in range(config.instances.count - 1))]
     words = f"{len(runners)} session(s) of {threads} thread(s)"
     widest = int(usable_cores())
-    if config.instances.threads == "elastic" and activity and providers == (CPU,) and len(runners) == 1 < widest:
-        runners = [elastic(runner_for(id, opened(widest), signature), runners[0], activity)]
+    if config.instances.threads == "elastic" and host.activity and providers == (CPU,) and len(runners) == 1 < widest:
+        runners = [elastic(runner_for(id, opened(widest), signature), runners[0], host.activity)]
         words += f", and one of {widest} for when nothing else runs"
     return Opened(
         signature=signature,
         runners=runners,
         runs=runs_per_session(config, providers, threads),
         providers=providers,
-        device=device(config.execution_providers, providers[0]),
+        device=device(asked, providers[0]),
         threads=threads,
         more=more,
         words=words,
         adapt=lambda verdict: None,
+        uses=tuple,
         close=lambda: None,
     )

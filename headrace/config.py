@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from headrace.repositories import Url, repository
-from headrace.sharding import Sharding
+from headrace.sharding import Device, Sharding
 from headrace.traffic import Traffic, VersionLabels, check_traffic
 
 
@@ -116,8 +117,13 @@ class BatchingLimits(_Frozen):
 
 
 class Instances(_Frozen):
-    """How many sessions of one version a replica holds, and the threads of each."""
+    """On what a version runs, how many sessions of it a replica holds, and the threads of each."""
 
+    device: Device | None = Field(
+        None,
+        description="cpu, cuda:1, ...: where all sessions compute, by the execution providers that are asked for or the"
+        " device's own. Not set: the first device of the best provider. Several devices: docs/sharding.md.",
+    )
     count: int = Field(1, ge=1, le=64, description="Sessions per replica.")
     threads: Annotated[int, Field(ge=0, le=1024)] | Literal["elastic"] = Field(
         0,
@@ -213,6 +219,14 @@ class ModelConfig(_Frozen):
     )
     safe_reload: SafeReload = SafeReload()
     sharding: Sharding | None = Field(None, description="Stages of the model on several devices (docs/sharding.md).")
+
+    @field_validator("sharding")
+    @classmethod
+    def _one_place(cls, sharding: Sharding | None, info: ValidationInfo) -> Sharding | None:
+        instances = info.data.get("instances")
+        if sharding is not None and instances is not None and instances.device is not None:
+            raise PydanticCustomError("sharding", "no instances.device beside it: stages have devices of their own")
+        return sharding
 
     @field_validator("traffic")
     @classmethod

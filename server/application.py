@@ -14,7 +14,9 @@ import time
 from functools import partial
 
 from batcher.turns import Turns
+from executor.budget import Budget
 from executor.cache import open_cache
+from executor.host import Host
 from executor.memory import few_arenas
 from headrace.cache import cache_folder
 from headrace.config import ServerConfig
@@ -56,7 +58,13 @@ class Application:
         self._config = config
         self._place = place
         self._statistics = Statistics(place.counters, place.index)
-        self._cache = open_cache(cache_folder(config.cache_dir, os.environ), config.cache_max_bytes)
+        holdings = self._statistics.holdings
+        self._host = Host(
+            place.replicas,
+            open_cache(cache_folder(config.cache_dir, os.environ), config.cache_max_bytes),
+            place.activity,
+            Budget(holdings.turn, holdings.mapped),
+        )
         self._models: Manager[Servable] = Manager(self._prepare)
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self._devices: dict[str, Turns] = {}
@@ -158,13 +166,12 @@ class Application:
         async with self._loads:
             return await load_servable(
                 spec,
-                place.replicas,
+                self._host,
                 self._statistics.open,
                 object_to,
-                self._cache,
                 place.planner,
                 self._devices,
-                place.activity,
+                self._statistics.holdings,
             )
 
     async def _rehearse(self, new: Servable, spec: VersionSpec) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -18,9 +19,8 @@ from batcher.describe import forecasts
 from batcher.lengths import Lengths
 from batcher.timer import Timer
 from batcher.turns import Turns
-from executor.activity import Activity
 from executor.background import in_background
-from executor.cache import Cache
+from executor.host import Host
 from executor.load import LoadedModel, load_model
 from executor.providers import ON_THE_CPU
 from headrace.config import BatchingLimits
@@ -29,12 +29,18 @@ from headrace.counters import LEFT_AT, REASON_AT, ModelCounters
 from headrace.executor import Executor
 from headrace.models import ModelId, ModelMetadata
 from model_repo.spec import VersionSpec
+from server.holdings import Holdings
 
 UNBATCHED = BatchingLimits(controller="timer")
 """With nobody to share a batch there is nobody to wait for."""
 
 BATCH_S, ROW_S = 35e-6, 10e-6
 """What a batch and each request in it take besides the run: putting together, answering. Until it is learnt."""
+
+
+def nothing() -> None:
+    """To be done."""
+
 
 OpenCounters = Callable[[ModelId, int], ModelCounters]
 """(model, max_batch_rows) -> this process's counters of that version."""
@@ -51,6 +57,8 @@ class Core:
     batcher: Batcher
     executor: Executor
     counters: ModelCounters
+    unloaded: Callable[[], None] = nothing
+    """Called once it is closed."""
 
     async def describe(self, recording: bool) -> dict[str, Any]:
         """What its batcher has learnt and does, and why; with `recording` also the recent requests, one by one."""
@@ -68,34 +76,32 @@ class Core:
         """Stop pulling, give back the device. No request is under way and none follows."""
         await self.batcher.close()
         await self.executor.close()
+        self.unloaded()
 
 
 async def load_core(
     spec: VersionSpec,
-    replicas: int,
+    host: Host,
     open_counters: OpenCounters,
-    cache: Cache | None = None,
     planner: Planner = plan_at_once,
     devices: dict[str, Turns] | None = None,
     watched: Callable[[Executor], Executor] | None = None,
-    activity: Activity | None = None,
+    holdings: Holdings | None = None,
 ) -> Core:
-    """Load, warm up and start one version, of which there are `replicas`. Raises LoadFailed with the reason.
+    """Load, warm up and start one version. Raises LoadFailed with the reason.
 
-    `cache` is where the weights that they share are kept, `devices` the turns of those that its executors use. The
-    batcher gets what `watched` makes of the executor. `activity`: what all processes on these cores run.
+    `devices` are the turns of those that this process's executors use; the batcher gets what `watched` makes of the
+    executor. What it takes of memory is written into `holdings`.
     """
     loaded = await in_background(
         load_model,
         spec.id,
         spec.model_file,
         spec.config,
-        replicas=replicas,
         labels=spec.labels,
         declared_inputs=spec.declared_inputs,
         declared_outputs=spec.declared_outputs,
-        cache=cache,
-        activity=activity,
+        host=host,
         own_thread=True,
     )
     metadata, batching = loaded.metadata, spec.config.batching
@@ -103,7 +109,7 @@ async def load_core(
     counters = open_counters(spec.id, max_batch_rows)
     controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner)
     expected = controller.curve.seconds if isinstance(controller, Adaptive) else None
-    turns = _turns(devices, loaded.device, replicas) if devices is not None else None
+    turns = _turns(devices, loaded.device, host.replicas) if devices is not None else None
     batcher = Batcher(
         spec.id,
         watched(loaded.executor) if watched is not None else loaded.executor,
@@ -118,7 +124,10 @@ async def load_core(
         turn=turns.join(batching.weight, expected) if turns is not None else None,
     )
     batcher.start()
-    return Core(metadata, loaded.providers, max_batch_rows, batcher, loaded.executor, counters)
+    unloaded = nothing
+    if holdings is not None:
+        unloaded = partial(holdings.remove, holdings.add(spec.id, loaded.uses))
+    return Core(metadata, loaded.providers, max_batch_rows, batcher, loaded.executor, counters, unloaded)
 
 
 def _turns(devices: dict[str, Turns], device: str, replicas: int) -> Turns:

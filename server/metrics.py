@@ -67,6 +67,12 @@ class PoolMetrics:
         found = Counter("asleep" if row.reason == ASLEEP else row.state.lower() for row in self._index())
         shown = [(labels(state=state), found[state]) for state in _INDEX_STATES]
         yield simple("headrace_model_versions", "gauge", "Rows of the repository index.", shown)
+        taken = [
+            (labels(device=device, model=id.name, version=str(id.version)), count)
+            for id, devices in sorted(self._statistics.holdings.totals().items())
+            for device, count in sorted(devices.items())
+        ]
+        yield simple("headrace_model_memory_bytes", "gauge", "Memory that a model takes, in all processes.", taken)
         replicas = self._board.replicas()
         states = Counter(replica.state for replica in replicas)
         shown = [(labels(state=state.name.lower()), states[state]) for state in State]

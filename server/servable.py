@@ -12,17 +12,17 @@ from typing import Any
 from batcher.adaptive import Planner, plan_at_once
 from batcher.priorities import Priorities
 from batcher.turns import Turns
-from executor.activity import Activity
-from executor.cache import Cache
+from executor.host import Host
 from headrace.config import ModelConfig
 from headrace.counters import ModelCounters
 from headrace.executor import Executor
 from headrace.models import ModelMetadata
 from model_repo.spec import VersionSpec
 from server.check import RequestCheck
-from server.core import Core, OpenCounters, load_core
+from server.core import Core, OpenCounters, load_core, nothing
 from server.engine.remote import RemoteCore
 from server.gatherer import Gatherer
+from server.holdings import Holdings
 from server.recent import Recent
 from server.trial import Trial
 
@@ -48,6 +48,8 @@ class Servable:
     priorities: Priorities
     describe: Describe
     """What its batcher has learnt, as JSON; with the argument true also the recent requests. See `Core.describe`."""
+    unloaded: Callable[[], None] = nothing
+    """Called once it is closed."""
     recent: Recent | None = None
     """Its last requests, if its successor is to rehearse them."""
     default_timeout_us: int = 0
@@ -57,20 +59,20 @@ class Servable:
         """Let it go. No request is under way and none follows."""
         await self.batcher.close()
         await self.executor.close()
+        self.unloaded()
 
 
 async def load_servable(
     spec: VersionSpec,
-    replicas: int,
+    host: Host,
     open_counters: OpenCounters,
     object_to: Callable[[str], None],
-    cache: Cache | None = None,
     planner: Planner = plan_at_once,
     devices: dict[str, Turns] | None = None,
-    activity: Activity | None = None,
+    holdings: Holdings | None = None,
 ) -> Servable:
     """Load a version in this process. See `load_core` and `servable`."""
-    core = await load_core(spec, replicas, open_counters, cache, planner, devices, activity=activity)
+    core = await load_core(spec, host, open_counters, planner, devices, holdings=holdings)
     return servable(spec, core, core.counters, object_to)
 
 
@@ -92,6 +94,7 @@ def servable(
         trial=Trial(counters, checks, object_to),
         priorities=Priorities(spec.id, batching.priority_levels, batching.level, batching.ageing_ms / 1e3),
         describe=core.describe,
+        unloaded=core.unloaded,
         recent=Recent(checks.requests, checks.max_request_bytes) if checks.requests else None,
         default_timeout_us=int((batching.default_timeout_ms or 0.0) * 1e3),
     )

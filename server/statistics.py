@@ -13,6 +13,7 @@ from pathlib import Path
 from headrace.cell import GAUGES, IN_FLIGHT, LAST_INFERENCE_MS, SUCCESSES
 from headrace.counters import ModelCounters
 from headrace.models import ModelId
+from server.holdings import Holdings
 from server.sheets import Sheet, records
 
 REFUSALS = ModelId("", 0)
@@ -25,6 +26,8 @@ class Statistics:
     def __init__(self, directory: Path, replica: int) -> None:
         self._directory = directory
         self.replica = replica
+        self.holdings = Holdings(directory, replica)
+        """What models take of memory."""
         self._sheets: list[Sheet] = []
         self._mine: dict[tuple[ModelId, int], memoryview] = {}
 

@@ -8,6 +8,7 @@ use them). Sources: Open Inference Protocol; Triton's extensions
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 from google.protobuf import json_format
 from tritonclient.grpc import model_config_pb2
 
+from executor.providers import ON_THE_CPU
 from headrace import __version__, cell
 from headrace.counters import ModelCounters
 from headrace.datatypes import Datatype
@@ -135,9 +137,9 @@ def statistics(plane: DataPlane, totals: Statistics, name: str = "", version: st
         wanted = plane.models.look(name, version).metadata.id.version
     elif version and wanted is None:
         raise ModelNotFound(f"version {version[:20]!r} is not found: of no model in particular a version is a number")
-    sums = totals.totals()
+    sums, memory = totals.totals(), totals.holdings.totals()
     rows = [
-        _model_statistics(id, sums[id])
+        _model_statistics(id, sums[id], memory.get(id, {}))
         for id, _ in plane.models.servables()
         if name in ("", id.name) and wanted in (None, id.version)
     ]
@@ -192,7 +194,13 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "datatype": spec.datatype.value, "shape": list(spec.shape)}
 
 
-def _model_statistics(id: ModelId, counters: ModelCounters) -> dict[str, Any]:
+def _memory_usage(device: str, count: int) -> dict[str, Any]:
+    """As Triton says it: `cuda:1` is GPU 1; devices of other kinds that have a number are GPUs too."""
+    kind, _, number = device.partition(":")
+    return {"type": "CPU" if kind == ON_THE_CPU else "GPU", "id": int(number or 0), "byte_size": count}
+
+
+def _model_statistics(id: ModelId, counters: ModelCounters, memory: Mapping[str, int]) -> dict[str, Any]:
     cells = counters.cells
     successes = cells[cell.SUCCESSES]
 
@@ -225,5 +233,5 @@ def _model_statistics(id: ModelId, counters: ModelCounters) -> dict[str, Any]:
             }
             for rows, batches, input_ns, infer_ns, output_ns in counters.batch_table()
         ],
-        "memory_usage": [],
+        "memory_usage": [_memory_usage(device, count) for device, count in sorted(memory.items())],
     }

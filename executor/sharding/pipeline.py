@@ -65,11 +65,6 @@ class Pipeline:
         """Of the stages' processes."""
         return [station.pid for station in self._stations]
 
-    @property
-    def memory_bytes(self) -> list[int]:
-        """That each stage had once it was open."""
-        return [station.memory_bytes for station in self._stations]
-
     def close(self) -> None:
         """End the processes. Nothing runs."""
         with self._lock:

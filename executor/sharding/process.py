@@ -48,7 +48,7 @@ def main(end: socket.socket, runs: Arena, answers: Arena) -> None:
     except Exception as error:
         frames.send(end, words.encode(words.Refused(str(error) or type(error).__name__)))
         return
-    frames.send(end, words.encode(words.Opened(own_bytes())))
+    frames.send(end, words.encode(words.Opened()))
     while (message := frames.receive(end)) is not None:
         match words.to_stage(message):
             case words.Run(parcel):
@@ -109,15 +109,6 @@ def _ran(runner: Runner, inputs: Mapping[str, Array], answers: Arena) -> words.R
         size = sum(array.nbytes for array in outputs.values())
         return words.Failed(f"the stage gives {size} bytes, and of {answers.size} to share too few are free")
     return words.Ran(parcel, seconds)
-
-
-def own_bytes() -> int:
-    """Of this process alone; 0 where the system does not say."""
-    with suppress(OSError):
-        for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 if __name__ == "__main__":

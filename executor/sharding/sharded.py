@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,16 +14,17 @@ from onnx import TensorProto, ValueInfoProto
 
 from executor import runtime
 from executor.cache import Cache
+from executor.footprint import Use, share_bytes
 from executor.metadata import Signature, read_signature
 from executor.opened import Opened
 from executor.probe import Verdict
-from executor.providers import CPU, choose
+from executor.providers import CPU, ON_THE_CPU, choose
 from executor.samples import samples
 from executor.sharding import words
 from executor.sharding.devices import NO_LIMIT, wish_for
 from executor.sharding.micro import micro_rows
 from executor.sharding.pipeline import Pipeline
-from executor.sharding.planning import Plan, make_plan
+from executor.sharding.planning import Plan, Stage, make_plan
 from executor.sharding.source import Source, read_source
 from executor.sharding.stages import StageModel, stage_models
 from executor.threads import threads_per_session
@@ -75,10 +76,10 @@ def open_sharded(
         close()
         raise
     for at, pipeline in enumerate(pipelines):
-        for stage, pid, memory in zip(plan.stages, pipeline.pids, pipeline.memory_bytes, strict=True):
+        for stage, pid in zip(plan.stages, pipeline.pids, strict=True):
             log.info(
-                "%s: pipeline %d: process %d has stage on %s: %s of weights, %s in memory",
-                *(id, at, pid, stage.device, in_words(stage.weight_bytes), in_words(memory)),
+                "%s: pipeline %d: process %d has the stage on %s: %s of weights, %s in memory",
+                *(id, at, pid, _device(sharding, at, stage), in_words(stage.weight_bytes), in_words(share_bytes(pid))),
             )
     full = dict.fromkeys(name for order in orders for name, _ in order.providers)
     return Opened(
@@ -91,6 +92,7 @@ def open_sharded(
         more=None,
         words=f"{len(pipelines)} pipeline(s) of {len(stages)} stage(s)",
         adapt=partial(_adapt, id, sharding, signature, config, pipelines),
+        uses=lambda: [use for at, each in enumerate(pipelines) for use in _uses(sharding, plan, at, each)],
         close=close,
     )
 
@@ -105,11 +107,9 @@ def _orders(
     at: int,
 ) -> list[words.Open]:
     """What the stages of pipeline `at` are to open: on its own share of the devices."""
-    share = len(sharding.devices) // sharding.replicas
-    mine = sharding.devices[at * share : (at + 1) * share]
     made = []
     for number, (stage, planned) in enumerate(zip(stages, plan.stages, strict=True)):
-        device = mine[sharding.devices.index(planned.device)]
+        device = _device(sharding, at, planned)
         limit = 0 if planned.limit_bytes >= NO_LIMIT else planned.limit_bytes
         cores = cores_of(device, sharding.devices)
         made.append(
@@ -125,6 +125,19 @@ def _orders(
             )
         )
     return made
+
+
+def _device(sharding: Sharding, at: int, stage: Stage) -> str:
+    """Of a stage of pipeline `at`: the plan is that of the first one."""
+    share = len(sharding.devices) // sharding.replicas
+    return sharding.devices[at * share + sharding.devices.index(stage.device)]
+
+
+def _uses(sharding: Sharding, plan: Plan, at: int, pipeline: Pipeline) -> Iterator[Use]:
+    """What the processes have of the machine's memory; what is on other devices is measured there."""
+    for stage, pid in zip(plan.stages, pipeline.pids, strict=True):
+        device = _device(sharding, at, stage)
+        yield Use(device if device.startswith(ON_THE_CPU) else ON_THE_CPU, share_bytes(pid))
 
 
 def cores_of(device: str, devices: Sequence[str]) -> list[int]:

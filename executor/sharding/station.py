@@ -57,7 +57,6 @@ class Station:
                 process_group=0,
             )
         self.pid = self._process.pid
-        self.memory_bytes = 0
         self._lock = threading.Lock()
         """Of sending, and of what follows."""
         self._asked: deque[_Asked] = deque()
@@ -76,7 +75,6 @@ class Station:
             self.close()
             why = said.reason if isinstance(said, words.Refused) else f"its process has ended ({self._lost})"
             raise LoadFailed(f"{self._what} cannot be opened: {why}")
-        self.memory_bytes = said.memory_bytes
         self._listener.start()
 
     def run(self, inputs: Mapping[str, Array]) -> Given:

@@ -28,9 +28,7 @@ class Open(msgspec.Struct, array_like=True, frozen=True, tag=1):
 
 
 class Opened(msgspec.Struct, array_like=True, frozen=True, tag=2):
-    """It is open. `memory_bytes`: what the process has that is nobody else's."""
-
-    memory_bytes: int
+    """It is open."""
 
 
 class Refused(msgspec.Struct, array_like=True, frozen=True, tag=3):

@@ -35,7 +35,7 @@ def engine_for(spec: VersionSpec, replicas: int) -> str | None:
         return f"stages of {spec.id.name}"
     if placement == "auto" and replicas == 1:
         return None
-    device = device_of(spec.config.execution_providers)
+    device = device_of(spec.config)
     if device != ON_THE_CPU:
         return device
     return f"cpu {spec.id.name}" if placement == "shared" else None

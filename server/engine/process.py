@@ -16,7 +16,9 @@ from typing import NoReturn
 import uvloop
 
 from batcher.turns import Turns
+from executor.budget import Budget
 from executor.cache import open_cache
+from executor.host import Host
 from executor.link.wire import listen
 from executor.memory import few_arenas
 from headrace.cache import cache_folder
@@ -78,12 +80,14 @@ async def _live(control: socket.socket, directory: Path, name: str) -> None:
 def _loader(config: ServerConfig, index: int, directory: Path, planner: Planner, gate: Gate) -> LoadCore:
     """Loads versions for this engine, whose counters are those of place `index`."""
     statistics = Statistics(counters_in(directory), index)
+    holdings = statistics.holdings
     cache = open_cache(cache_folder(config.cache_dir, os.environ), config.cache_max_bytes)
+    host = Host(cache=cache, budget=Budget(holdings.turn, holdings.mapped))
     devices: dict[str, Turns] = {}
     loads = asyncio.Semaphore(LOADS_AT_ONCE)
 
     async def load(spec: VersionSpec) -> Core:
         async with loads:
-            return await load_core(spec, 1, statistics.open, cache, planner, devices, gate.watched)
+            return await load_core(spec, host, statistics.open, planner, devices, gate.watched, holdings)
 
     return load

@@ -14,6 +14,7 @@ from batcher.entry import Entry, Outcome
 from headrace.errors import Overloaded, ServingError
 from headrace.models import ModelMetadata
 from headrace.requests import Array
+from server.core import nothing
 from server.engine.client import Engine
 
 
@@ -34,6 +35,7 @@ class RemoteCore:
         self.metadata = metadata
         self.providers = providers
         self.max_batch_rows = max_batch_rows
+        self.unloaded = nothing
         self.batcher = RemoteBatcher(engine, number)
         self.executor = RemoteExecutor(self.batcher, slots, batchable=metadata.batchable)
 

@@ -54,7 +54,6 @@ def load(tmp_path):
             ID,
             save(serialised, tmp_path),
             ModelConfig(**{"execution_providers": ("cpu",), **config}),
-            replicas=1,
             labels=labels or {},
             declared_inputs=declared_inputs,
             declared_outputs=declared_outputs,

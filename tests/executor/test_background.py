@@ -60,7 +60,7 @@ def test_a_load_steps_back_unless_the_sessions_own_threads_would_inherit_it(tmp_
     before = priorities()
 
     def work():
-        loaded = load_model(ModelId("m", 1), file, config, replicas=1, labels={}, own_thread=True)
+        loaded = load_model(ModelId("m", 1), file, config, labels={}, own_thread=True)
         return loaded, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), priorities()
 
     loaded, mine, all_threads = asyncio.run(in_background(work))

@@ -11,6 +11,7 @@ from executor import activity as activities
 from executor import whole
 from executor.activity import Activity
 from executor.elastic import QUIET_S, elastic
+from executor.host import Host
 from executor.load import load_model
 from headrace.config import ModelConfig
 from headrace.models import ModelId
@@ -123,6 +124,6 @@ def test_a_second_session_is_opened_only_if_it_is_asked_for_and_wider(
     monkeypatch.setattr("executor.load.usable_cores", lambda: cores)
     file = onnx_models.save(onnx_models.mlp(), tmp_path)
     config = ModelConfig(instances={"threads": threads}, execution_providers=("cpu",))
-    loaded = load_model(ID, file, config, replicas=4, labels={}, activity=both[0])
+    loaded = load_model(ID, file, config, labels={}, host=Host(4, activity=both[0]))
     assert opened == sessions
     asyncio.run(loaded.executor.close())

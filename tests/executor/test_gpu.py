@@ -69,7 +69,7 @@ def rows(shape, seed=0):
 def test_a_model_is_batched_and_answers_as_on_the_cpu(load, serialised, inputs):
     on_gpu, on_cpu = (load(serialised, execution_providers=(name,)) for name in ("cuda", "cpu"))
     assert on_gpu.providers[0] == "CUDAExecutionProvider"
-    assert on_gpu.device == "accelerator 0"
+    assert on_gpu.device == "cuda:0"
     assert on_gpu.metadata.batchable
     assert len(on_gpu.curve) > 5
     found, expected = answer(on_gpu, inputs), answer(on_cpu, inputs)

@@ -257,7 +257,7 @@ def test_an_entry_that_the_runtime_refuses_is_done_without(tmp_path, cache, smal
     create = prepared.runtime.InferenceSession
 
     def refusing(file, options, **rest):
-        if str(cache._folder) in file:
+        if str(cache.folder) in file:
             raise RuntimeError("no")
         return create(file, options, **rest)
 

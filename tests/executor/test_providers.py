@@ -2,7 +2,7 @@
 
 import pytest
 
-from executor.providers import choose, full_name, is_asked, kind_of, left_out
+from executor.providers import choose, device, full_name, is_asked, kind_of, left_out, placed
 from headrace.config import Provider
 from headrace.errors import LoadFailed
 
@@ -102,3 +102,62 @@ def test_kinds_are_known_whether_installed_or_not(name, kind):
 def test_an_unknown_kind_is_refused():
     with pytest.raises(LoadFailed, match=r"unknown execution provider 'cudda'; did you mean 'cuda'\?"):
         kind_of("cudda")
+
+
+CUDA_1 = Provider(name="cuda", options={"device_id": 1})
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "expected"),
+    [
+        ((), None, ()),
+        (("openvino", "cpu"), None, ("openvino", "cpu")),
+        ((), "cpu", (Provider(name="cpu"),)),
+        (("openvino",), "cpu", (Provider(name="openvino"),)),
+        ((), "cuda:1", (CUDA_1,)),
+        (("cuda",), "cuda:1", (CUDA_1,)),
+        (
+            ("CUDAExecutionProvider", "cpu"),
+            "cuda:1",
+            (Provider(name="CUDAExecutionProvider", options={"device_id": 1}), Provider(name="cpu")),
+        ),
+        (("tensorrt", "cuda"), "cuda:1", (Provider(name="tensorrt", options={"device_id": 1}), CUDA_1)),
+        ((Provider(name="cuda", options={"device_id": "1"}),), "cuda:1", (CUDA_1,)),
+        (("cuda",), "cuda", (Provider(name="cuda"),)),
+    ],
+)
+def test_providers_are_told_their_device(asked, device, expected):
+    assert placed(asked, device) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "words"),
+    [
+        (("cpu",), "cuda:1", "expected an execution provider that computes there, found cpu"),
+        (("cuda",), "cpu", "expected an execution provider that computes there, found cuda"),
+        ((Provider(name="cuda", options={"device_id": 0}),), "cuda:1", "execution provider cuda is told device_id 0"),
+        ((), "cpu:1", "expected cpu, or a device with a number that is its own, such as cuda:1"),
+        ((), "cdua:1", "did you mean 'cuda'?"),
+    ],
+)
+def test_a_device_that_contradicts_the_providers_is_refused(asked, device, words):
+    with pytest.raises(LoadFailed) as refused:
+        placed(asked, device)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "full", "name"),
+    [
+        ((), "CPUExecutionProvider", "cpu"),
+        (("openvino",), "OpenVINOExecutionProvider", "cpu"),
+        ((), "CUDAExecutionProvider", "cuda:0"),
+        ((CUDA_1,), "CUDAExecutionProvider", "cuda:1"),
+        ((Provider(name="trt", options={"device_id": 1}),), "TensorrtExecutionProvider", "cuda:1"),
+        ((), "MIGraphXExecutionProvider", "rocm:0"),
+        ((), "DmlExecutionProvider", "directml:0"),
+        ((), "SomethingNewExecutionProvider", "SomethingNewExecutionProvider:0"),
+    ],
+)
+def test_providers_of_the_same_hardware_have_the_same_device(asked, full, name):
+    assert device(asked, full) == name

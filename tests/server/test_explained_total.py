@@ -17,6 +17,7 @@ from server_fakes import Front, Plane
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
+from executor.host import Host
 from headrace.config import BatchingLimits, Instances, ModelConfig
 from headrace.models import ModelId
 from model_repo.spec import VersionSpec
@@ -67,7 +68,7 @@ class RealPlane(Plane):
         self.models.want(self.wanted, [], routing)
 
     async def _load(self, spec):
-        return await load_servable(spec, 1, self.statistics.open, self.objections.append)
+        return await load_servable(spec, Host(), self.statistics.open, self.objections.append)
 
 
 def parts(server_timing):

@@ -61,7 +61,7 @@ async def scenario():
 elements = int(sys.argv[2])
 config = ModelConfig.model_validate({"batching": {"max_batch_rows": 64, "enabled": True}, "instances": {"threads": 1}})
 id, counters = ModelId("wide", 1), ModelCounters(64)
-loaded = load_model(id, Path(sys.argv[1]), config, replicas=1, labels={})
+loaded = load_model(id, Path(sys.argv[1]), config, labels={})
 batcher = Batcher(id, loaded.executor, Timer(Limits(64, 0.0)), 64, 1000, counters)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 room = 20 * 4 * elements

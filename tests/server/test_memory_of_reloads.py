@@ -18,6 +18,7 @@ import asyncio, dataclasses, json, sys
 from pathlib import Path
 import numpy as np
 import onnx_models
+from executor.host import Host
 from executor.memory import few_arenas
 from headrace.counters import ModelCounters
 from headrace.models import ModelId
@@ -35,7 +36,7 @@ def resident_mb():
 async def main():
     few_arenas()
     onnx_models.save(onnx_models.mlp(1024, 4096, 8), repository, "m", 1)
-    models = Manager(lambda spec: load_servable(spec, 1, lambda id, rows: ModelCounters(rows), print))
+    models = Manager(lambda spec: load_servable(spec, Host(), lambda id, rows: ModelCounters(rows), print))
     running = asyncio.create_task(models.run())
     plane = DataPlane(models, ModelCounters(1))
     ((id, spec),) = scan([repository]).wanted.items()

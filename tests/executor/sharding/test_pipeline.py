@@ -34,7 +34,7 @@ def loaded(tmp_path):
     def load(serialised, sharding=None, **config):
         file = onnx_models.save(serialised, tmp_path)
         config = ModelConfig(sharding=sharding or TWO, **config)
-        found.append(load_model(ID, file, config, replicas=1, labels={}))
+        found.append(load_model(ID, file, config, labels={}))
         return found[-1]
 
     yield load

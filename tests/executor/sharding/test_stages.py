@@ -185,7 +185,7 @@ def cache(tmp_path):
 
 
 def entries(cache):
-    return [path for path in cache._folder.iterdir() if path.is_dir()]
+    return [path for path in cache.folder.iterdir() if path.is_dir()]
 
 
 def test_stages_are_made_once_and_found_again(plan, cache):
@@ -219,7 +219,7 @@ def test_other_cuts_and_other_graphs_are_other_stages(source):
 def test_where_nothing_can_be_kept_stages_are_made_all_the_same(plan, cache):
     source, planned = plan(sharded_models.layers(), 2)
     expected = stage_models(source, planned)
-    assert stage_models(source, planned, Cache(cache._folder, 10)) == expected
+    assert stage_models(source, planned, Cache(cache.folder, 10)) == expected
     assert not entries(cache)
 
 
