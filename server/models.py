@@ -10,9 +10,10 @@ import base64
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, NoReturn
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from headrace.sharding import in_words
 from model_repo.found import ASLEEP
 from server.portrait import portrait
 
@@ -40,9 +42,10 @@ LOCAL = "http://localhost:8000"
 
 @app.command("list")
 def list_(url: Url = LOCAL, as_json: AsJson = False, timeout: Timeout = 10.0) -> None:
-    """Every model version in the repository, its state, and why it is not ready."""
+    """Every model version in the repository, its state, what it takes of memory, and why it is not ready."""
     with _server(url, timeout) as server:
-        _show(_index(server), as_json)
+        rows = _index(server)
+        _show(rows, as_json, {} if as_json else _memory(server))
 
 
 @app.command()
@@ -177,17 +180,36 @@ def _index(server: httpx.Client) -> list[dict[str, Any]]:
     return rows
 
 
-def _show(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+def _memory(server: httpx.Client) -> dict[tuple[str, str], str]:
+    """By name and version; nothing of a server that does not say it."""
+    answer = server.get("/v2/models/stats")
+    stats = answer.json().get("model_stats", ()) if answer.is_success else ()
+    return {(row["name"], row["version"]): _places(row.get("memory_usage", ())) for row in stats}
+
+
+def _places(usage: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(
+        in_words(int(place["byte_size"])) + ("" if place["type"] == "CPU" else f" on {place['type']} {place['id']}")
+        for place in usage
+    )
+
+
+def _show(
+    rows: Sequence[dict[str, Any]], as_json: bool, memory: Mapping[tuple[str, str], str] = MappingProxyType({})
+) -> None:
     if as_json:
         typer.echo(json.dumps(rows))
         return
     labelled = any(row.get("labels") for row in rows)  # an addition of ours that other servers do not have
-    table = Table("model", "version", "state", *(["labels"] if labelled else []), "reason")
+    measured = any(memory.values())
+    optional = [*(["memory"] if measured else []), *(["labels"] if labelled else [])]
+    table = Table("model", "version", "state", *optional, "reason")
     for row in rows:
         state = row.get("state", "")
         name, version, reason = row["name"], row.get("version", ""), row.get("reason", "")
-        labels = [Text(", ".join(row.get("labels", ())))] if labelled else []
-        table.add_row(Text(name), version, Text(state, _STYLES.get(state, "")), *labels, Text(reason))
+        more = [Text(memory.get((name, version), ""))] if measured else []
+        more += [Text(", ".join(row.get("labels", ())))] if labelled else []
+        table.add_row(Text(name), version, Text(state, _STYLES.get(state, "")), *more, Text(reason))
     Console().print(table)
 
 

@@ -31,10 +31,18 @@ log = logging.getLogger("headrace.executor")
 
 
 class Pipeline:
-    """`orders` says what each of `stages` opens, `outputs` what the model gives. Open from the beginning; blocking."""
+    """`orders` says what each of `stages` opens, `outputs` what the model gives. Open from the beginning; blocking.
+
+    `booted`: processes that nobody has yet, of which it takes as many as it needs.
+    """
 
     def __init__(
-        self, name: str, stages: Sequence[StageModel], orders: Sequence[words.Open], outputs: Sequence[str]
+        self,
+        name: str,
+        stages: Sequence[StageModel],
+        orders: Sequence[words.Open],
+        outputs: Sequence[str],
+        booted: list[Station] | None = None,
     ) -> None:
         self._name = name
         self._stages = stages
@@ -43,7 +51,7 @@ class Pipeline:
         self._lock = threading.Lock()
         """Of starting again."""
         self._closed = False
-        self._stations = self._start()
+        self._stations = self._start(booted or [])
         self._threads = ThreadPoolExecutor(len(stages), f"micro {name}")
         self.micro: Callable[[int], int] = lambda rows: rows
         """Rows of the parts in which a batch of so many is run."""
@@ -122,7 +130,7 @@ class Pipeline:
                 station.close()
             for attempt in range(STARTS):
                 try:
-                    self._stations = self._start()
+                    self._stations = self._start([])
                 except LoadFailed as error:
                     log.error("%s", error)
                     time.sleep(AGAIN_S * attempt)
@@ -130,11 +138,11 @@ class Pipeline:
                     log.info("%s: its stages are back after %.2f s", self._name, time.monotonic() - started)
                     return
 
-    def _start(self) -> Sequence[Station]:
+    def _start(self, booted: list[Station]) -> Sequence[Station]:
         stations: list[Station] = []
         try:
             for order in self._orders:
-                stations.append(Station(order.name))
+                stations.append(booted.pop() if booted else Station())
                 stations[-1].begin(order)
             for station in stations:
                 station.opened()

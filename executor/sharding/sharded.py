@@ -27,6 +27,7 @@ from executor.sharding.pipeline import Pipeline
 from executor.sharding.planning import Plan, Stage, make_plan
 from executor.sharding.source import Source, read_source
 from executor.sharding.stages import StageModel, stage_models
+from executor.sharding.station import Station
 from executor.threads import threads_per_session
 from headrace.config import ModelConfig, Provider
 from headrace.errors import LoadFailed
@@ -53,6 +54,25 @@ def open_sharded(
     cache: Cache | None,
 ) -> Opened:
     """Start `sharding.replicas` pipelines. Raises LoadFailed: for what does not fit, with what would."""
+    per_pipeline = len(sharding.devices) // sharding.replicas if sharding.stages == "auto" else sharding.stages
+    booted = [Station() for _ in range(per_pipeline * sharding.replicas)]  # while the model is read and cut
+    try:
+        return _opened(id, model_file, config, sharding, labels, ranks, cache, booted)
+    finally:
+        for station in booted:
+            station.close()
+
+
+def _opened(
+    id: ModelId,
+    model_file: Path,
+    config: ModelConfig,
+    sharding: Sharding,
+    labels: Mapping[str, tuple[str, ...]],
+    ranks: Mapping[str, int],
+    cache: Cache | None,
+    booted: list[Station],
+) -> Opened:
     source = read_source(model_file)
     try:
         plan = make_plan(source, wish_for(sharding))
@@ -69,7 +89,7 @@ def open_sharded(
     try:
         for at in range(sharding.replicas):
             orders = _orders(id, source, plan, stages, config, sharding, at)
-            pipelines.append(Pipeline(str(id), stages, orders, source.graph.outputs))
+            pipelines.append(Pipeline(str(id), stages, orders, source.graph.outputs, booted))
         if changed := source.changed():
             raise LoadFailed(f"model {id}: {changed} has changed while its stages were opened")
     except BaseException:

@@ -42,10 +42,10 @@ _Asked: TypeAlias = tuple[Parcel, "Future[Given]"]
 
 
 class Station:
-    """The process runs from the beginning; `open` before the first `run`."""
+    """The process runs from the beginning; `begin` and `opened` before the first `run`."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self) -> None:
+        self._what = "a stage"
         self._runs, self._answers = Arena.create(ARENA_BYTES), Arena.create(ARENA_BYTES)
         self._end, theirs = socket.socketpair()
         descriptors = theirs.fileno(), self._runs.fd, self._answers.fd
@@ -61,10 +61,11 @@ class Station:
         """Of sending, and of what follows."""
         self._asked: deque[_Asked] = deque()
         self._lost = ""
-        self._listener = threading.Thread(target=self._listen, name=what, daemon=True)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
 
     def begin(self, order: words.Open) -> None:
         """Have it open its session; it takes its time."""
+        self._what = self._listener.name = order.name
         self._say(order)
 
     def opened(self) -> None:

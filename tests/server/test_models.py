@@ -59,6 +59,7 @@ def test_models_are_loaded_listed_reloaded_and_unloaded(url, repository):
     table = headrace("list", url=url).stdout
     assert [word in table for word in ("model", "version", "READY", "m", "not loaded", "broken [1]")] == [True] * 6
     assert "labels" not in table
+    assert re.search(r"\bm\b.*READY.*[KM]iB", table), "what it takes of memory"
     add(repository, 2)
     (repository / "m" / "config.yaml").write_text("version_labels: {stable: 2}")
     assert headrace("reload", "m", url=url).returncode == 0
