@@ -78,8 +78,11 @@ class Adaptive:
     ) -> None:
         self.limits = limits
         self.curve = Curve(slots)
+        seed = list(seed)
         for rows, seconds in seed:
             self.curve.measured(rows, seconds)
+        self._sound_rows = _most_worth(seed, limits.max_batch_rows)
+        """Rows of a batch that were worth it when they were measured, with care."""
         self.curve.slowdown[1 : 1 + len(slowdown)] = slowdown
         self.arrivals = Arrivals()
         self.settings: Settings | None = None
@@ -190,8 +193,8 @@ class Adaptive:
 
     def _learn_cut(self) -> None:
         known = [(rows, seconds) for rows, seconds, _ in self.curve.known()]
-        good = largest_good(known)
-        self.cut_rows = good if good < known[-1][0] and self.curve.trusted() else self.limits.max_batch_rows
+        sure = self.curve.trusted() and not self._cheap()
+        self.cut_rows = _most_worth(known, self.limits.max_batch_rows) if sure else self._sound_rows
 
     def _hurry(self, now: float, requests: int, *, anew: bool = False) -> bool:
         """Something has changed: plan after so many more requests. Not at once again if that has just been done: False.
@@ -278,9 +281,19 @@ class Adaptive:
         self.listens = self.arrivals.recording or settings.waits
 
     def _first_plan(self) -> Plan:
-        """Everything at once, in large batches: which size is best is hardly known, and each costs the loop time."""
+        """Everything at once, in large batches: which size is best is hardly known, and each costs the loop time.
+
+        What runs under load say of sizes is not asked. It is noisy: the best of many is the luckiest, and who takes it
+        hears no more of the larger ones.
+        """
         if not self.curve.known():
             return Plan(1, tuple(range(self._top + 1)))
         table, slowdown = self.curve.table(self._top), self.curve.slowdown
-        settings = replace(at_once(table, slowdown), most_rows=largest_good(list(enumerate(table))[1:]))
+        settings = replace(at_once(table, slowdown), most_rows=min(self._sound_rows, self._top))
         return settings.plan(table, slowdown, Load())
+
+
+def _most_worth(known: Sequence[tuple[int, float]], most: int) -> int:
+    """Of (rows, seconds) the most rows with a good rate; `most` if that is as far as is known."""
+    good = largest_good(known) if known else most
+    return good if any(rows > good for rows, _ in known) else most

@@ -201,7 +201,6 @@ class Curve:
         ratios = [each for each, _ in streak]
         if min(ratios) > DRIFT or max(ratios) < 1 / DRIFT:
             self._move(median(ratios))
-            self._noise.clear()
 
     def _move(self, factor: float) -> None:
         self.level *= factor
