@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log
 from statistics import median
+
+from batcher.smooth import Known, smoothed
 
 KEPT = 31
 """Runs per size of which the median counts."""
@@ -80,12 +82,12 @@ class Curve:
         self._streak_alone = 0
         """Runs alone, or as good as that, in the streak, however long it has become."""
 
-    def measured(self, rows: int, seconds: float) -> None:
-        """Batches of `rows` were timed, with care, before any ran: as good as `KNOWN` runs."""
+    def measured(self, rows: int, seconds: float, runs: int = KNOWN) -> None:
+        """Batches of `rows` were timed, with care, before any ran: as good as so many runs."""
         size = place(rows)
         if size not in self._runs:
             insort(self._sizes, size)
-        self._runs[size] = deque([seconds / self.level] * KNOWN, maxlen=KEPT)
+        self._runs[size] = deque([seconds / self.level] * runs, maxlen=KEPT)
         self._median[size] = seconds / self.level
 
     def ran(self, rows: int, seconds: float, running: float = 1.0) -> None:
@@ -230,11 +232,10 @@ class Curve:
 
     def seconds(self, rows: int) -> float:
         """Expected seconds of a batch of `rows` alone; 0 if nothing is known."""
-        return self.level * self._shape(rows)
+        return self.level * self._shape(rows, self._median)
 
-    def _shape(self, rows: int) -> float:
+    def _shape(self, rows: int, medians: Mapping[int, float]) -> float:
         size = place(rows)
-        medians = self._median
         found = medians.get(size)
         if found is not None:
             return found
@@ -255,8 +256,12 @@ class Curve:
         return medians[last] + slope * (size - last)
 
     def table(self, top: int) -> list[float]:
-        """`seconds(rows)` for rows up to `top`; item 0 is 0."""
-        return [0.0, *(max(self.seconds(rows), 1e-9) for rows in range(1, top + 1))]
+        """What is believed of a batch of rows up to `top`, in seconds, less luck (`smooth`); item 0 is 0."""
+        if not self._sizes:
+            return [0.0] + [1e-9] * top
+        known = [Known(size, max(self._median[size], 1e-9), len(self._runs[size])) for size in self._sizes]
+        believed = dict(smoothed(known))
+        return [0.0, *(max(self.level * self._shape(rows, believed), 1e-9) for rows in range(1, top + 1))]
 
     def noise(self) -> Sequence[float]:
         """By which factors the last runs took longer than expected."""

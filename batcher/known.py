@@ -15,7 +15,7 @@ from random import Random
 import msgspec
 
 from batcher import loads
-from batcher.curve import Curve
+from batcher.curve import KEPT, Curve
 from batcher.decide import Limits
 from batcher.objective import Objective
 from batcher.simulate import Device, Load
@@ -30,9 +30,9 @@ LEAST_NOISE = 16
 
 
 class Known(msgspec.Struct, frozen=True):
-    """One model. `sizes`: (rows, seconds) of a batch alone. `slowdown`: by batches in flight, from 0."""
+    """One model. `sizes`: (rows, seconds of a batch alone, runs). `slowdown`: by batches in flight, from 0."""
 
-    sizes: tuple[tuple[int, float], ...]
+    sizes: tuple[tuple[int, float, int], ...]
     slowdown: tuple[float, ...] = (1.0, 1.0)
     noise: tuple[float, ...] = (1.0,)
     limits: Limits = Limits(MOST_ROWS)
@@ -52,8 +52,8 @@ class Known(msgspec.Struct, frozen=True):
     def table(self) -> list[float]:
         """Seconds by rows up to the limit; item 0 means nothing."""
         curve = Curve(self.slots)
-        for rows, seconds in self.sizes:
-            curve.ran(rows, seconds)
+        for rows, seconds, runs in self.sizes:
+            curve.measured(rows, seconds, runs)
         return curve.table(self.limits.max_batch_rows)
 
     def device(self) -> Device:
@@ -79,6 +79,7 @@ class Recorded(msgspec.Struct, frozen=True):
 class _Size(msgspec.Struct):
     rows: int
     ms: float
+    runs: int = KEPT
 
 
 class _Curve(msgspec.Struct):
@@ -135,7 +136,7 @@ def read(document: bytes, where: str) -> tuple[Known, Recorded | None]:
             raise ConfigError(f"{where}: curve.sizes: {size.rows} rows in {size.ms} ms are no batch")
     delay_ms, recording = said.limits.max_queue_delay_ms, said.recording
     known = Known(
-        tuple((size.rows, size.ms / 1e3) for size in said.curve.sizes),
+        tuple((size.rows, size.ms / 1e3, size.runs) for size in said.curve.sizes),
         (1.0, *said.curve.slowdown),
         tuple(recording.noise) if recording and len(recording.noise) >= LEAST_NOISE else (1.0,),
         Limits(said.limits.max_batch_rows, inf if delay_ms is None else delay_ms / 1e3),
@@ -154,7 +155,7 @@ def affine(curve: str) -> Known:
     if match is None or float(match[1]) + float(match[2]) <= 0:
         raise ConfigError(f"expected milliseconds of a batch of b rows such as '4+0.25b', found {curve!r}")
     fixed, per_row = float(match[1]) / 1e3, float(match[2]) / 1e3
-    return Known(tuple((rows, fixed + per_row * rows) for rows in _AFFINE_ROWS))
+    return Known(tuple((rows, fixed + per_row * rows, KEPT) for rows in _AFFINE_ROWS))
 
 
 def _recorded(recording: _Recording, arrivals: _Arrivals) -> Recorded:

@@ -70,7 +70,7 @@ def policies(known: Known) -> dict[str, Controller]:
         ADAPTIVE: Adaptive(
             known.limits,
             known.slots,
-            seed=known.sizes,
+            seed=[(rows, seconds) for rows, seconds, _ in known.sizes],
             slowdown=known.slowdown[1:],
             objective=known.objective,
             slo_s=known.slo_s,
