@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 from statistics import median
 
-from batcher.smooth import Known, smoothed
+from batcher.smooth import Known, smoothed, spread
 
 KEPT = 31
 """Runs per size of which the median counts."""
@@ -255,12 +255,15 @@ class Curve:
         slope = max(0.0, (medians[last] - medians[before]) / (last - before))
         return medians[last] + slope * (size - last)
 
-    def table(self, top: int) -> list[float]:
-        """What is believed of a batch of rows up to `top`, in seconds, less luck (`smooth`); item 0 is 0."""
+    def table(self, top: int, noise: Sequence[float] | None = None) -> list[float]:
+        """What is believed of a batch of rows up to `top`, in seconds, less luck (`smooth`); item 0 is 0.
+
+        `noise`: by which factors runs took longer than expected, if not this curve's own say it.
+        """
         if not self._sizes:
             return [0.0] + [1e-9] * top
         known = [Known(size, max(self._median[size], 1e-9), len(self._runs[size])) for size in self._sizes]
-        believed = dict(smoothed(known))
+        believed = dict(smoothed(known, spread(self._noise if noise is None else noise)))
         return [0.0, *(max(self.level * self._shape(rows, believed), 1e-9) for rows in range(1, top + 1))]
 
     def noise(self) -> Sequence[float]:

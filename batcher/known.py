@@ -54,7 +54,7 @@ class Known(msgspec.Struct, frozen=True):
         curve = Curve(self.slots)
         for rows, seconds, runs in self.sizes:
             curve.measured(rows, seconds, runs)
-        return curve.table(self.limits.max_batch_rows)
+        return curve.table(self.limits.max_batch_rows, self.noise)
 
     def device(self) -> Device:
         """What runs its batches."""

@@ -1,8 +1,8 @@
 """What is believed of a size of batch, when its neighbours say something else.
 
 Of many sizes that are measured under load some seem quicker than they are, and the best of them is the one with the
-most luck. So each size is drawn to what its neighbours let expect, the more the fewer runs it has; a step that is real
-keeps most of its height, since it has run as often as they have. Pure.
+most luck. So each size is drawn to what its neighbours let expect, as far as luck explains by how much it differs: a
+step or a knee, which it does not explain, stays as it is. Pure.
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ from typing import NamedTuple
 
 NEAR = 1.5
 """Neighbours are sizes up to so many times as large, or as small."""
-PRIOR = 8
-"""Runs that what the neighbours let expect is worth."""
+DOUBT = 2.0
+"""Differences of so many standard errors are believed by half."""
+APART = 8
+"""More runs than this say no more: those of one size follow each other, and what disturbs one disturbs the next."""
+
+
+USUAL = 0.05
+"""Standard deviation of the logarithm of a run, where fewer than `ENOUGH` tell."""
+ENOUGH = 32
+QUARTILES = 1.35
+"""Standard deviations from the lower quartile to the upper one."""
 
 
 class Known(NamedTuple):
@@ -25,8 +34,16 @@ class Known(NamedTuple):
     runs: int
 
 
-def smoothed(known: Sequence[Known]) -> list[tuple[int, float]]:
-    """(rows, seconds) of each size, ascending as they are given."""
+def spread(noise: Sequence[float]) -> float:
+    """Standard deviation of the logarithm of these factors, by their quartiles: without outliers."""
+    if len(noise) < ENOUGH:
+        return USUAL
+    ordered = sorted(noise)
+    return log(ordered[len(ordered) * 3 // 4] / ordered[len(ordered) // 4]) / QUARTILES
+
+
+def smoothed(known: Sequence[Known], noise: float) -> list[tuple[int, float]]:
+    """(rows, seconds) of each size, ascending as they are given. `noise`: standard deviation of a run's logarithm."""
     points = [(log(each.rows), log(each.seconds), each.runs) for each in known]
     reach = log(NEAR) + 1e-9
     found = []
@@ -39,8 +56,10 @@ def smoothed(known: Sequence[Known]) -> list[tuple[int, float]]:
             stop += 1
         seconds = known[at].seconds
         if start < at < stop - 1:  # it lies between neighbours
-            own = runs / (runs + PRIOR)
-            seconds = exp(own * y + (1 - own) * _expected(x, points[start:at] + points[at + 1 : stop]))
+            expected = _expected(x, points[start:at] + points[at + 1 : stop])
+            luck = DOUBT**2 * noise**2 / min(runs, APART)
+            differs = (y - expected) ** 2
+            seconds = exp(expected + (y - expected) * differs / (differs + luck)) if differs else seconds
         found.append((known[at].rows, seconds))
     return found
 
