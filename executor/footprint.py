@@ -26,7 +26,7 @@ class Use(msgspec.Struct, frozen=True):
     file: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Growth:
     """Of one load, in bytes; more than one of them shares what was seen in proportion to their `weight`."""
 

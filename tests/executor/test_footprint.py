@@ -100,6 +100,16 @@ def test_this_process_has_memory_of_its_own_and_it_grows():
     assert share_bytes(1 << 30) == 0  # there is no such process
 
 
+def test_loads_that_have_measured_the_same_so_far_are_told_apart():
+    level = Level()
+    meter = Meter(level)
+    with meter.growth(1.0) as outer:
+        with meter.growth(1.0):
+            pass  # leaves first, and is equal to the one that stays
+        level.taken += 100
+    assert outer.bytes == 100
+
+
 def test_threads_may_measure_at_once():
     meter, growths = Meter(own_bytes), []
 

@@ -94,7 +94,7 @@ def test_text_from_flags_and_environment_is_read_as_its_field_wants_it():
         (
             ModelConfig,
             {"instances": {"zzz": 1}},
-            "unknown key 'instances.zzz'; known keys are count, runs, threads",
+            "unknown key 'instances.zzz'; known keys are count, device, runs, threads",
         ),
         (ServerConfig, {"http_port": 70000}, "'http_port': expected at most 65535, found 70000"),
         (ModelConfig, {"batching": {"max_batch_rows": 0}}, "'batching.max_batch_rows': expected at least 1, found 0"),
