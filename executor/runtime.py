@@ -1,8 +1,10 @@
 """ONNX Runtime as the rest of this package sees it: the only import of it, in one place.
 
 Importing this module raises ConfigError where neither `onnxruntime` nor one of its GPU builds is installed, so
-that the operator reads what to install instead of a traceback. It creates nothing and configures one thing: the
-runtime's own log is held at errors, because its warnings concern its authors more than ours.
+that the operator reads what to install instead of a traceback. It creates nothing and configures two things: the
+runtime's own log is held at errors, because its warnings concern its authors more than ours; and it reports to nobody
+(from 1.32 on its wheels for Linux send telemetry and keep an id of the device in ~/.cache), unless the environment has
+ORT_DISABLE_TELEMETRY already.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 from typing import Any
 
 from headrace.errors import ConfigError
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import onnxruntime as ort
 except ImportError as error:
