@@ -63,8 +63,11 @@ class BatchingLimits(_Frozen):
         " (adaptive), not at all (timer).",
     )
     max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; past it requests are refused at once.")
-    max_queue_bytes: int = Field(
-        256 << 20, ge=1, description="Bytes of tensors that may wait; past it requests are refused at once."
+    max_queue_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Bytes of tensors that may wait; past it requests are refused at once. Not set: 256 MiB, or less,"
+        " where all replicas together could else keep more than an eighth of the memory limit.",
     )
     default_timeout_ms: float | None = Field(
         None,
@@ -247,7 +250,8 @@ class ServerConfig(_Frozen):
     http_port: int = Field(8000, ge=0, le=65535, description="REST port; 0 picks a free one.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
     replicas: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="Server processes; auto: one per usable core, rounded up."
+        "auto",
+        description="Server processes; auto: one per usable core, rounded up, as far as the memory limit allows.",
     )
     model_control_mode: Literal["poll", "explicit", "none"] = Field(
         "none", description="poll: follow the folders; explicit: --load-model, and on request; none: load all at start."
@@ -260,6 +264,9 @@ class ServerConfig(_Frozen):
         description="Folder for what can be made or fetched again: optimised models, copies of remote repositories.",
     )
     load_model: tuple[str, ...] = Field((), description="Models to load at start in explicit mode; '*' is all.")
+    default_model: str | None = Field(
+        None, description="Model that POST /invocations asks (SageMaker); not set: the only one that there is."
+    )
     lazy: bool = Field(False, description="true: load a model when the first request for it comes, not at start.")
     max_loaded_models: int | None = Field(
         None,
@@ -280,7 +287,15 @@ class ServerConfig(_Frozen):
         " Unavailable, or 429 Too Many Requests where a proxy takes a 503 for a server that is down.",
     )
     max_body_bytes: int = Field(64 << 20, ge=1024, description="Largest request, before and after decompression.")
-    drain_grace_s: float = Field(30.0, ge=0, description="Longest wait for accepted requests after SIGTERM.")
+    drain_lag_s: float = Field(
+        0.0,
+        ge=0,
+        description="How long after SIGTERM the server still accepts while ready says no, so that load balancers turn"
+        " away first.",
+    )
+    drain_grace_s: float = Field(
+        30.0, ge=0, description="Longest wait for accepted requests after SIGTERM and drain_lag_s."
+    )
     straggler_timeout_s: float = Field(
         300.0,
         gt=0,

@@ -1,7 +1,8 @@
 """How much memory there is for this process: the machine's, cut by the limits of its cgroups (v1 or v2).
 
 What the system keeps of files, to read them faster, counts as free: it goes when somebody needs the room. A tmpfs and
-memory that processes share do not. Only `room` reads the system. Files that are missing or unreadable mean no limit.
+memory that processes share do not. Only `room`, `limit` and `kills` read the system. Files that are missing or
+unreadable mean no limit.
 """
 
 from __future__ import annotations
@@ -28,7 +29,17 @@ class Room:
 
 def room() -> Room | None:
     """Where this process would first find none left; None where the system does not say."""
-    return tightest([*_listed(of_machine(read_text(_MEMINFO))), *of_groups(read_text(MEMBERSHIP), read_text)])
+    return tightest(_rooms())
+
+
+def limit() -> int | None:
+    """Bytes that this process and those in its group may have at most; None where the system does not say."""
+    return min((each.limit_bytes for each in _rooms()), default=None)
+
+
+def kills() -> int:
+    """How many processes of this one's group have been killed so far because its limit left them no memory."""
+    return kills_of_groups(read_text(MEMBERSHIP), read_text)
 
 
 def tightest(rooms: Iterable[Room]) -> Room | None:
@@ -70,12 +81,25 @@ def of_group_v1(limit: str | None, usage: str | None, stat: str | None) -> Room 
     return _room(limit, usage, said.get("total_cache", 0) - said.get("total_shmem", 0))
 
 
+def kills_of_groups(membership: str | None, read: ReadText) -> int:
+    """`oom_kill` of `memory.events` (v2) or `memory.oom_control` (v1), of the first group that has it: the nearest."""
+    for version, group in groups(membership, "memory", _MOUNTS):
+        said = _numbers(read(group / ("memory.events" if version == 2 else "memory.oom_control")))
+        if "oom_kill" in said:
+            return said["oom_kill"]
+    return 0
+
+
 def _room(limit: str | None, usage: str | None, reclaimable: int) -> Room | None:
     try:
         most, taken = int(limit or ""), int(usage or "")
     except ValueError:
         return None
     return Room(most, max(0, min(most, most - taken + reclaimable)), GROUP)
+
+
+def _rooms() -> list[Room]:
+    return [*_listed(of_machine(read_text(_MEMINFO))), *of_groups(read_text(MEMBERSHIP), read_text)]
 
 
 def _listed(found: Room | None) -> list[Room]:

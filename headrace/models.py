@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from headrace.datatypes import Datatype
-from headrace.padding import Padding
+if TYPE_CHECKING:  # who only names models, as the supervisor does, needs no numpy
+    from headrace.datatypes import Datatype
+    from headrace.padding import Padding
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,5 +1,5 @@
 """`python -m server` is `headrace`."""
 
-from server.cli import main
+from server.entry import main
 
 main()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
 import os
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from batcher.turns import Turns
 from executor.budget import Budget
@@ -31,7 +33,7 @@ from server.metrics import PoolMetrics
 from server.pool.application import ReplicaPlace
 from server.pool.channel import Settle
 from server.rehearsal import rehearse
-from server.rest.app import make_app
+from server.rest.door import Door
 from server.rest.shortcut import ShortCut
 from server.rest.site import Site
 from server.rpc.front import GrpcFront
@@ -39,6 +41,9 @@ from server.servable import Servable, load_servable, servable
 from server.statistics import REFUSALS, Statistics
 from server.waiting import WaitingRoom
 from server.warmup import warm_up
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 logger = logging.getLogger("headrace.replica")
 
@@ -72,19 +77,11 @@ class Application:
         refusals = self._statistics.open(REFUSALS, 1)
         self._plane = DataPlane(self._models, refusals, self._room if config.models_sleep else None)
         ready = place.board.pool_ready
-        metrics = PoolMetrics(self._statistics, place.board, self._models.index)
+        self._metrics = PoolMetrics(self._statistics, place.board, self._models.index, place.counted)
+        self._door = Door(self._make_app, ready)
         self._site = Site(
             self._plane,
-            make_app(
-                self._plane,
-                self._statistics,
-                metrics,
-                ready,
-                place.editor,
-                place.happened,
-                config.max_body_bytes,
-                config.refuse_status,
-            ),
+            self._door,
             max_body_bytes=config.max_body_bytes,
             receive_timeout_s=config.receive_timeout_s,
             keep_alive_s=config.keep_alive_s,
@@ -99,6 +96,7 @@ class Application:
             keep_alive_s=config.keep_alive_s,
         )
         self._told = asyncio.Event()
+        self._loaded = asyncio.Event()
         self._empty = asyncio.Event()
 
     async def run(self) -> None:
@@ -108,6 +106,7 @@ class Application:
             tasks.create_task(self._follow_wanted(tasks), name="wanted")
             tasks.create_task(self._room.follow(), name="waiting room")
             tasks.create_task(self._sweep(), name="connections")
+            tasks.create_task(self._open_door(), name="door")
 
     async def load(self) -> None:
         """Returns when everything wanted is loaded or recorded as failed."""
@@ -116,6 +115,12 @@ class Application:
         gc.collect()
         gc.freeze()  # what is loaded by now stays: full collections need not walk it
         gc.set_threshold(50_000, 20, 100)  # requests make no cycles; the default looks for them every other batch
+        self._loaded.set()
+
+    @staticmethod
+    def at_leisure() -> None:
+        """Import what is not needed before it serves."""
+        importlib.import_module("server.rest.app")
 
     def connection(self) -> ShortCut:
         """A protocol for one accepted connection."""
@@ -138,6 +143,33 @@ class Application:
             ends.create_task(self._connections_gone(), name="drain HTTP")
         self._place.agreement.end()
         await self._models.close()
+
+    def _make_app(self) -> FastAPI:
+        from server.rest.app import make_app  # noqa: PLC0415 - see door.py
+
+        config, place = self._config, self._place
+        return make_app(
+            self._plane,
+            self._statistics,
+            self._metrics,
+            place.board.pool_ready,
+            place.editor,
+            place.happened,
+            config.max_body_bytes,
+            config.refuse_status,
+            config.default_model,
+        )
+
+    async def _open_door(self) -> None:
+        await self._loaded.wait()
+        try:
+            await self._door.open()
+        except (
+            OSError,
+            ImportError,
+        ) as error:  # no descriptor or memory left, for example: who infers needs none of it
+            logger.warning("documents, metrics and control must wait until they are asked for: %s", error)
+        gc.freeze()
 
     async def _prepare(self, spec: VersionSpec) -> Servable:
         """Load, and wait until every replica has: what is returned is published. Raises LoadFailed."""
@@ -213,6 +245,8 @@ class Application:
         while True:
             now = loop.time()
             self._site.tick(now)
+            if self._place.board.pool_leaving():
+                self._site.draining = True  # busy connections end by an answer that says so, long before idle ones must
             for connection in self._connections():
                 connection.sweep(now)
             await asyncio.sleep(1.0 - time.time() % 1.0)

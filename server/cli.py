@@ -5,12 +5,13 @@ Exit codes: 2 for wrong usage or configuration; else those of `server.pool.exit_
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,13 +19,14 @@ import headrace
 from headrace.cache import cache_folder
 from headrace.config import ServerConfig
 from headrace.errors import ServingError
-from model_repo import sources
 from model_repo.remote.remotes import Remotes
-from server import logs, models, preflight
+from server import logs, preflight
 from server.options import ENVIRONMENT, merge, misspelt, spelling, with_options
 from server.pool.run import run_pool
-from server.simulate import simulate
 from server.welcome import welcome
+
+if TYPE_CHECKING:
+    from model_repo.sources import Source
 
 USAGE = 2
 
@@ -37,20 +39,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Headrace serves ONNX models over REST and gRPC.",
 )
-app.add_typer(models.app, name="models")
-app.command()(simulate)
 
 
 def main() -> None:
-    """Entry point of the console script. Commands that `serve` can start without are found by name."""
-    if sys.argv[1:2] != ["serve"]:
-        for entry in entry_points(group="headrace.commands"):
-            found = entry.load()
-            if isinstance(found, typer.Typer):
-                app.add_typer(found, name=entry.name)
-            else:
-                app.command(entry.name)(found)
-    app()
+    """Run the command line."""
+    (app if sys.argv[1:2] == ["serve"] else whole())()
+
+
+@functools.cache
+def whole() -> typer.Typer:
+    """With the commands that `serve` starts without, which are found by name."""
+    for entry in entry_points(group="headrace.commands"):
+        found = entry.load()
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=entry.name)
+        else:
+            app.command(entry.name)(found)
+    return app
 
 
 def _version(asked: bool) -> None:
@@ -102,7 +107,12 @@ def _run(settings: ServerConfig) -> int:
         log.warning("%s", doubt)
     cache = cache_folder(settings.cache_dir, os.environ)
     remotes = Remotes(settings.model_repository, cache, settings.repository_poll_s)
-    source = sources.source(settings.model_control_mode, remotes.folders, settings.load_model, remotes)
     # From here on there are only folders.
     local = settings.model_copy(update={"model_repository": remotes.folders})
+
+    def source() -> Source:
+        from model_repo import sources  # noqa: PLC0415 - numpy and more, and by now others import too
+
+        return sources.source(settings.model_control_mode, remotes.folders, settings.load_model, remotes)
+
     return run_pool(local, source=source, on_ready=lambda http, grpc: typer.echo(welcome(local, http, grpc)))

@@ -27,6 +27,7 @@ from headrace.config import BatchingLimits
 from headrace.cores import usable_cores
 from headrace.counters import LEFT_AT, REASON_AT, ModelCounters
 from headrace.executor import Executor
+from headrace.memory import limit
 from headrace.models import ModelId, ModelMetadata
 from model_repo.spec import VersionSpec
 from server.holdings import Holdings
@@ -36,6 +37,10 @@ UNBATCHED = BatchingLimits(controller="timer")
 
 BATCH_S, ROW_S = 35e-6, 10e-6
 """What a batch and each request in it take besides the run: putting together, answering. Until it is learnt."""
+
+QUEUE_BYTES = 256 << 20
+QUEUE_SHARE = 8
+"""Tensors that wait may take QUEUE_BYTES in a replica, and in all replicas one part in QUEUE_SHARE of the memory."""
 
 
 def nothing() -> None:
@@ -117,7 +122,7 @@ async def load_core(
         max_batch_rows,
         batching.max_queue_rows,
         counters,
-        max_queue_bytes=batching.max_queue_bytes,
+        max_queue_bytes=batching.max_queue_bytes or queue_bytes(limit(), host.replicas),
         row_bytes=metadata.row_bytes,
         batched=metadata.batchable,
         lengths=_lengths(loaded),
@@ -128,6 +133,11 @@ async def load_core(
     if holdings is not None:
         unloaded = partial(holdings.remove, holdings.add(spec.id, loaded.uses))
     return Core(metadata, loaded.providers, max_batch_rows, batcher, loaded.executor, counters, unloaded)
+
+
+def queue_bytes(limit: int | None, replicas: int) -> int:
+    """`max_queue_bytes` where none is configured; `limit` bytes of memory are for all replicas."""
+    return QUEUE_BYTES if limit is None else max(1, min(QUEUE_BYTES, limit // (QUEUE_SHARE * replicas)))
 
 
 def _turns(devices: dict[str, Turns], device: str, replicas: int) -> Turns:

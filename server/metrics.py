@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import get_args
 
 from headrace import __version__, cell
 from headrace.counters import BUCKETS_S, COMPUTE_AT, LEFT_AT, QUEUE_AT, REASON_AT, REQUEST_AT, ModelCounters
@@ -15,6 +16,7 @@ from headrace.models import ModelId
 from model_repo.found import ASLEEP
 from model_repo.index import IndexRow
 from server.exposition import Kind, head, histogram, labels, simple
+from server.pool import journal
 from server.pool.board import Board, State
 from server.statistics import REFUSALS, Statistics
 
@@ -36,14 +38,19 @@ _DURATIONS = (
 
 
 class PoolMetrics:
-    """The text over the pool's counters and board, and the repository index."""
+    """The text over the pool's counters and board, the repository index, and counts of events by kind."""
 
     def __init__(
-        self, statistics: Statistics, board: Board, index: Callable[[], Iterable[IndexRow]] = lambda: ()
+        self,
+        statistics: Statistics,
+        board: Board,
+        index: Callable[[], Iterable[IndexRow]] = lambda: (),
+        events: Callable[[], Mapping[str, int]] = lambda: {},
     ) -> None:
         self._statistics = statistics
         self._board = board
         self._index = index
+        self._events = events
 
     @property
     def replicas(self) -> int:
@@ -83,6 +90,8 @@ class PoolMetrics:
         yield simple("headrace_replica_requests_total", "counter", "Requests answered with success.", shares)
         restarts = [(labels(replica=str(replica.index)), max(0, replica.generation - 1)) for replica in replicas]
         yield simple("headrace_replica_restarts_total", "counter", "Replicas started again.", restarts)
+        events = [(labels(kind=kind), self._events().get(kind, 0)) for kind in get_args(journal.Kind)]
+        yield simple("headrace_events_total", "counter", "What has happened to models and replicas.", events)
         build = [(labels(version=__version__), 1)]
         yield simple("headrace_build_info", "gauge", "Always 1; the version is the label.", build)
 

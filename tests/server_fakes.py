@@ -172,7 +172,9 @@ class Plane:
 class Front:
     """The REST front end over a `Plane` on a port of its own, in the loop of the test."""
 
-    def __init__(self, plane, directory, max_body_bytes=10_000, receive_timeout_s=5.0, keep_alive_s=50.0):
+    def __init__(
+        self, plane, directory, max_body_bytes=10_000, receive_timeout_s=5.0, keep_alive_s=50.0, default_model=None
+    ):
         board = Board.create(directory / "board", 1)
         self.ready = True
         self.plane = plane
@@ -185,6 +187,7 @@ class Front:
             Editor("none", directory, NO_SUPERVISOR),
             partial(journal.read, directory),
             max_body_bytes,
+            default_model=default_model,
         )
         self.site = Site(
             plane.data,

@@ -9,7 +9,7 @@ others serve); `connection` for each accepted HTTP connection; at the end `drain
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,9 +29,9 @@ from server.pool.waker import Waker
 class ReplicaPlace:
     """Which replica this is. `counters` is a directory that all replicas of the pool share and that ends with it;
     `agreement` tells what is wanted, and when a load may be published; `editor` is for those who want it otherwise;
-    `happened(since, model)` gives the pool's events (journal.py); `waker` is for those who wait for a model that is
-    asleep; `planner` finds plans for batchers; `engines` run what this replica does not run itself;
-    `activity` is what all replicas run on the CPU.
+    `happened(since, model)` gives the pool's events and `counted()` how many of each kind (journal.py); `waker` is for
+    those who wait for a model that is asleep; `planner` finds plans for batchers; `engines` run what this replica does
+    not run itself; `activity` is what all replicas run on the CPU.
     """
 
     index: int
@@ -44,6 +44,7 @@ class ReplicaPlace:
     agreement: Agreement
     editor: Editor
     happened: Callable[[int, str], list[Happened]]
+    counted: Callable[[], Mapping[str, int]]
     waker: Waker
     planner: Planner
     engines: EngineAccess
@@ -62,6 +63,10 @@ class ReplicaApplication(Protocol):
 
     def __init__(self, config: ServerConfig, place: ReplicaPlace) -> None:
         """Only store."""
+
+    @staticmethod
+    def at_leisure() -> None:
+        """Import what is not needed before it serves. Blocking: in a thread of a process that has no place yet."""
 
     async def load(self) -> None:
         """Load everything that is wanted, or record it as failed. Cancelled if the replica must end meanwhile.

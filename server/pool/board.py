@@ -4,7 +4,7 @@ The supervisor makes one file of 64-bit cells and each replica maps it: two cell
 with a cell for each replica. Invariants: 1. Every cell has one writer: `CONNECTIONS` and `ACCEPTED` the replica that
 holds the place, all others the supervisor. 2. A cell is written in one store: readers see the old or the new value.
 3. `pool_ready` is a latch: once every replica has been ready it stays set while dead ones are replaced, because the
-listening HTTP socket is shared and the others take the dead one's connections.
+listening HTTP socket is shared and the others take the dead one's connections. It ends when the pool is told to end.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
-_POOL_READY = 0
+_POOL = 0
 _REPLICAS = 1
 _HEADER = 2
+
+
+class _Pool(enum.IntEnum):
+    """STARTING -> READY -> LEAVING, and STARTING -> LEAVING."""
+
+    STARTING = 0
+    READY = 1
+    LEAVING = 2
 
 
 class State(enum.IntEnum):
@@ -77,9 +85,17 @@ class Board:
         """The board that the supervisor made."""
         return cls(_map(path))
 
+    def pool_starting(self) -> bool:
+        """Not every replica has been ready yet, and the pool was not told to end."""
+        return self._cells[_POOL] == _Pool.STARTING.value
+
     def pool_ready(self) -> bool:
-        """Every replica has been ready since the pool started (see the module: a latch)."""
-        return self._cells[_POOL_READY] == 1
+        """Every replica has been ready since the pool started (see the module: a latch), and it goes on."""
+        return self._cells[_POOL] == _Pool.READY.value
+
+    def pool_leaving(self) -> bool:
+        """The pool was told to end: whoever can go elsewhere should."""
+        return self._cells[_POOL] == _Pool.LEAVING.value
 
     def replicas(self) -> list[ReplicaStatus]:
         """All places as they are now."""
@@ -90,7 +106,11 @@ class Board:
 
     def latch_pool_ready(self) -> None:
         """Supervisor: from now on the pool is ready."""
-        self._cells[_POOL_READY] = 1
+        self._cells[_POOL] = _Pool.READY.value
+
+    def leave(self) -> None:
+        """Supervisor: from now on the pool is not ready, and will not be again."""
+        self._cells[_POOL] = _Pool.LEAVING.value
 
     def seat(self, index: int, pid: int) -> int:
         """Supervisor: a new process has the place, state STARTING. Returns its generation."""

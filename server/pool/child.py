@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from headrace.memory import kills
 from server.pool.channel import Boot, Channel, Drain, Message
 from server.pool.exit_codes import ExitCode
 
@@ -27,6 +28,7 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
         self._process = process
         self._channel = channel
+        self._kills = kills()
         self.pid = process.pid
 
     @classmethod
@@ -79,9 +81,18 @@ class Child:
         self._channel.close()
         return code
 
+    def how_it_ended(self, code: int) -> str:
+        """An exit code in words. After `follow`."""
+        return how_it_ended(code, kills() - self._kills)
 
-def how_it_ended(code: int) -> str:
-    """An exit code in words."""
+
+def how_it_ended(code: int, kills: int = 0) -> str:
+    """An exit code in words. `kills`: processes of its control group that ran out of memory while it lived."""
+    if code == -signal.SIGKILL and kills > 0:
+        return (
+            "killed by SIGKILL, most likely by the kernel at the memory limit of the control group:"
+            f" {kills} killed there since it started"
+        )
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     try:

@@ -155,7 +155,7 @@ class Control:
 
     def voters(self) -> set[int]:
         """The replicas without which nothing is published."""
-        starting = not self._board.pool_ready()
+        starting = self._board.pool_starting()
         states = {place.index: self._board.state(place.index) for place in self._places if place.child is not None}
         return {
             index for index, state in states.items() if state is State.READY or (starting and state is State.STARTING)

@@ -1,8 +1,9 @@
-"""How a pool ends: drain once, kill what does not end, and say with which code it ended.
+"""How a pool ends: not ready first, then drain once, kill what does not end, and say with which code it ended.
 
-Called from the supervisor's loop; hands it `GraceOver` and `StragglersDue` when their time has come. Shutdown mirrors
-start-up: listening socket, standby, replicas. Invariant: while replicas drain nobody else holds a copy of the listening
-socket, since a connection that it kept open would be lost; so standby and replacements that do not listen yet go first.
+Called from the supervisor's loop, which hands back `LagOver`, `StragglersDue` and `GraceOver` when their time has come.
+Shutdown mirrors start-up: listening socket, standby, replicas. Invariant: while replicas drain nobody else holds a copy
+of the listening socket, since a connection that it kept open would be lost; so standby and replacements that do not
+listen yet go first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from server.pool.board import Board, State
 from server.pool.child import Child
-from server.pool.events import Event, GraceOver, StragglersDue
+from server.pool.events import Event, GraceOver, LagOver, StragglersDue
 from server.pool.exit_codes import ExitCode
 from server.pool.place import Place
 
@@ -36,6 +37,7 @@ class Ending:
 
     def __init__(
         self,
+        lag_s: float,
         grace_s: float,
         listening: socket.socket,
         board: Board,
@@ -43,6 +45,7 @@ class Ending:
         children: set[Child],
         put: Callable[[Event], None],
     ) -> None:
+        self._lag_s = lag_s
         self._grace_s = grace_s
         self._listening = listening
         self._board = board
@@ -56,24 +59,44 @@ class Ending:
         self.code = ExitCode.DRAINED
 
     def signalled(self, name: str, standby: Child | None) -> None:
-        """SIGTERM or SIGINT: the first drains, the next one ends at once."""
-        now = asyncio.get_running_loop().time()
-        if not self.begun:
-            _log.info("%s: draining, at most %g s", name, self._grace_s)
+        """SIGTERM or SIGINT: the first drains, after the lag; the next one ends at once."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if not self._board.pool_leaving():
             self._again_from = now + AGAIN_S
-            self._drain(standby)
+            if self._lag_s and self._board.pool_ready():
+                self._board.leave()
+                _log.info("%s: not ready any more; accepting for another %g s", name, self._lag_s)
+                loop.call_later(self._lag_s, self._put, LagOver())
+            else:
+                _log.info("%s: draining, at most %g s", name, self._grace_s)
+                self._drain(standby)
         elif now >= self._again_from:
             _log.warning("%s while draining: stopping at once", name)
             self.code = ExitCode.STOPPED_AT_ONCE
+            self._drain(standby)
             self.kill_all()
+
+    def due(self, event: LagOver | StragglersDue | GraceOver, standby: Child | None) -> None:
+        """The time of one of its own events has come."""
+        match event:
+            case LagOver() if not self.begun:
+                _log.info("draining, at most %g s", self._grace_s)
+                self._drain(standby)
+            case StragglersDue():
+                _kill(self._bystanders)
+            case GraceOver() if self._children:
+                self.fail(f"unanswered after {self._grace_s:g} s")
+                self.kill_all()
 
     def give_up(self, code: ExitCode, sentence: str, standby: Child | None) -> None:
         """The pool cannot go on."""
         _log.error("%s; stopping", sentence)
         self.code = code
+        promised = not self._board.pool_starting()
         self._drain(standby)
-        if not self._board.pool_ready():
-            self.kill_all()  # nobody was promised an answer
+        if not promised:
+            self.kill_all()
 
     def out_of_the_way(self, child: Child) -> None:
         """It has ended, or drains by itself."""
@@ -87,16 +110,6 @@ class Ending:
         if self.code is ExitCode.DRAINED:
             self.code = ExitCode.DRAIN_FAILED
 
-    def stragglers_due(self) -> None:
-        """Those that should have got out of the way by themselves have had their time."""
-        _kill(self._bystanders)
-
-    def grace_over(self) -> None:
-        """What has not been answered by now never will be."""
-        if self._children:
-            self.fail(f"unanswered after {self._grace_s:g} s")
-            self.kill_all()
-
     def kill_all(self) -> None:
         """At once."""
         self.killing = True
@@ -105,6 +118,7 @@ class Ending:
     def _drain(self, standby: Child | None) -> None:
         """No replica is started from here on. Those that accept are told once the others have ended."""
         self.begun = True
+        self._board.leave()
         self._listening.close()
         starting = {place.child for place in self._places if place.child and self._does_not_listen_yet(place)}
         for child in starting:

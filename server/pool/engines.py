@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from server.pool.channel import Boot, EngineDown, EngineUp, Failed, Message, Plan, Ready
-from server.pool.child import Child, how_it_ended
+from server.pool.child import Child
 from server.pool.journal import Journal
 from server.pool.place import Place
 from server.pool.planner import Plans
@@ -69,7 +69,7 @@ class Engines:
                 code, reason = _CANNOT_START, f"no process could be started: {error}"
             else:
                 code = await self._live(name, place, child)
-                reason = place.failure or how_it_ended(code)
+                reason = place.failure or child.how_it_ended(code)
             if self._ended:
                 return
             now = loop.time()

@@ -82,6 +82,11 @@ class StandbyDue:
 
 
 @dataclass(frozen=True, slots=True)
+class LagOver:
+    """Load balancers have had their time to turn away."""
+
+
+@dataclass(frozen=True, slots=True)
 class StragglersDue:
     """Replacements that were starting when the drain began have had their time to get out of the way."""
 
@@ -102,6 +107,7 @@ Event = (
     | Ended
     | RestartDue
     | StandbyDue
+    | LagOver
     | StragglersDue
     | GraceOver
 )

@@ -1,14 +1,16 @@
 """What has happened to the models and the replicas, for people who ask later: `GET /v2/events`.
 
 Written by the supervisor, which decides, into the pool's directory; read by any replica. One JSON object per line, the
-oldest first. Invariants: 1. Ids grow by one. 2. The last KEPT events are there, and at most twice as many.
+oldest first. Invariants: 1. Ids grow by one. 2. The last KEPT events are there, and at most twice as many. 3. How many
+of each kind there have been, for metrics, is in a file beside it and never falls.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -58,21 +60,22 @@ class Journal:
         self._last: deque[Happened] = deque(maxlen=KEPT)
         self._id = 0
         self._lines = 0
+        self._counts: Counter[str] = Counter()
 
     def note(self, kind: Kind, model: str = "", version: int | None = None, text: str = "") -> None:
         """It has just happened. Never fails: a full disk must not end the pool."""
         self._id += 1
         happened = Happened(self._id, time.time(), kind, model, "" if version is None else str(version), text)
         self._last.append(happened)
+        self._counts[kind] += 1
         try:
+            _replace(_counts_in(self._path.parent), msgspec.json.encode(self._counts))
             if self._lines < 2 * KEPT:
                 with self._path.open("ab") as file:
                     file.write(_encode(happened) + b"\n")
                 self._lines += 1
             else:
-                fresh = self._path.with_suffix(".new")
-                fresh.write_bytes(b"".join(_encode(one) + b"\n" for one in self._last))
-                fresh.replace(self._path)
+                _replace(self._path, b"".join(_encode(one) + b"\n" for one in self._last))
                 self._lines = len(self._last)
         except OSError as error:
             _log.warning("an event cannot be written down: %s", error.strerror)
@@ -88,5 +91,24 @@ def read(directory: Path, since: int = 0, model: str = "") -> list[Happened]:
     return [one for one in found if one.id > since and model in ("", one.model)]
 
 
+def counts(directory: Path) -> Mapping[str, int]:
+    """How many events of each kind there have been, of those that there have been any of."""
+    try:
+        return msgspec.json.decode(_counts_in(directory).read_bytes(), type=dict[str, int])
+    except FileNotFoundError:
+        return {}
+
+
 def _in(directory: Path) -> Path:
     return directory / "events"
+
+
+def _counts_in(directory: Path) -> Path:
+    return directory / "event-counts"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Readers see the old or the new."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(content)
+    fresh.replace(path)

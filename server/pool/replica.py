@@ -41,6 +41,7 @@ from server.pool.channel import (
     EngineDown,
     EngineUp,
     Failed,
+    Message,
     Planned,
     Ready,
     Settle,
@@ -56,6 +57,7 @@ from server.pool.planner import Planner
 from server.pool.waker import Waker
 
 _CRASHED = 1
+LEISURE_S = 1.0
 
 _log = logging.getLogger("headrace.pool")
 
@@ -86,11 +88,20 @@ async def _live(control: socket.socket, listening: socket.socket, directory: Pat
         channel.send(Failed(f"{application}: {error}"))
         await channel.flush()
         return ExitCode.BOOT_FAILED
-    boot = await anext(channel.messages(), None)
+    boot = await _boot(channel, kind)
     if boot is None:
         end_as_orphan(directory)
     assert isinstance(boot, Boot), f"expected Boot first, got {boot}"
     return await Replica(boot, channel, listening, directory, kind).live()
+
+
+async def _boot(channel: Channel, kind: type[ReplicaApplication]) -> Message | None:
+    """The first message. Who has waited for it a while is a standby, and has time."""
+    first = asyncio.ensure_future(anext(channel.messages(), None))
+    await asyncio.wait({first}, timeout=LEISURE_S)
+    if not first.done():
+        await asyncio.to_thread(kind.at_leisure)
+    return await first
 
 
 def _import(path: str) -> type[ReplicaApplication]:
@@ -122,6 +133,7 @@ class Replica:
             agreement=self._agreement,
             editor=self._editor,
             happened=partial(journal.read, directory),
+            counted=partial(journal.counts, directory),
             waker=Waker(channel.send),
             planner=self._planner,
             engines=self._engines,

@@ -11,15 +11,16 @@ delays none. 4. Shutdown (ending.py) mirrors start-up: listening socket, standby
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from executor.activity import Activity
 from headrace.config import ServerConfig
 from model_repo.sources import Source
+from server.pool import events
 from server.pool.board import Board, State
 from server.pool.channel import (
     Boot,
@@ -36,35 +37,20 @@ from server.pool.channel import (
     Wake,
     Woken,
 )
-from server.pool.child import Child, how_it_ended
+from server.pool.child import Child
 from server.pool.control import Control, follow
-from server.pool.directory import activity_in, board_in, counters_in, private_directory
+from server.pool.directory import activity_in, board_in, counters_in
 from server.pool.edits import Edits
 from server.pool.ending import Ending
 from server.pool.engines import Engines
-from server.pool.events import (
-    Ended,
-    Event,
-    Found,
-    GraceOver,
-    KeptNoLonger,
-    LoadOverdue,
-    Made,
-    NothingFound,
-    RestartDue,
-    Said,
-    Signalled,
-    StandbyDue,
-    StragglersDue,
-)
 from server.pool.exit_codes import ExitCode
+from server.pool.ground import Ground
 from server.pool.journal import Journal
 from server.pool.place import Place
 from server.pool.planner import Plans
+from server.pool.process_one import Orphans
 from server.pool.restarts import GiveUp, RestartAt, next_restart
 from server.pool.roster import Roster
-from server.pool.sockets import listen_http, port_of, reserve_grpc
-from server.statistics import last_uses_ms
 
 STANDBY_AGAIN_S = 5.0
 """A standby that ended by itself is replaced after this long."""
@@ -76,69 +62,73 @@ OnReady = Callable[[int, int], None]
 
 
 class Supervisor:
-    """One pool, run once."""
+    """One pool on its ground, run once. `first` are processes that were started before this one knew what to do."""
 
     def __init__(
-        self, config: ServerConfig, replicas: int, application: str, on_ready: OnReady | None, source: Source
+        self,
+        config: ServerConfig,
+        replicas: int,
+        ground: Ground,
+        first: Sequence[Child],
+        on_ready: OnReady | None,
+        source: Source,
     ) -> None:
+        self._ground = ground
+        self._first = list(first)
         self._source = source
         self._on_ready = on_ready
         self._config = config
-        self._application = application
         self._places = [Place(index) for index in range(replicas)]
         self._standby: Child | None = None
         self._children: set[Child] = set()
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events: asyncio.Queue[events.Event] = asyncio.Queue()
 
     async def run(self) -> ExitCode:
-        """Returns when every child has ended. Raises ConfigError before the first was started."""
-        config = self._config
+        """Returns when every child has ended."""
+        config, directory = self._config, self._ground.directory
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             # Never taken back (the loop does when it closes): a late signal must not disturb the cleaning up.
-            loop.add_signal_handler(number, self._events.put_nowait, Signalled(number.name))
-        with contextlib.ExitStack() as stack:
-            self._http = stack.enter_context(listen_http(config.host, config.http_port))
-            grpc = stack.enter_context(reserve_grpc(config.host, config.grpc_port))
-            self._http_port, self._grpc_port = port_of(self._http), port_of(grpc)
-            self._directory = stack.enter_context(private_directory())
-            self._board = Board.create(board_in(self._directory), len(self._places))
-            Activity.create(activity_in(self._directory), len(self._places))
-            self._journal = Journal(self._directory)
-            put = self._events.put_nowait
-            self._control = Control(
-                self._directory,
-                self._board,
-                self._places,
+            loop.add_signal_handler(number, self._events.put_nowait, events.Signalled(number.name))
+        Orphans()
+        self._board = Board.create(board_in(directory), len(self._places))
+        Activity.create(activity_in(directory), len(self._places))
+        self._journal = Journal(directory)
+        put = self._events.put_nowait
+        self._control = Control(
+            directory,
+            self._board,
+            self._places,
+            self._journal,
+            put,
+            config.straggler_timeout_s,
+            Roster.of(config, partial(_last_uses_ms, counters_in(directory))),
+        )
+        waits = config.drain_lag_s, config.drain_grace_s
+        self._ending = Ending(*waits, self._ground.http, self._board, self._places, self._children, put)
+        self._plans = Plans()
+        self._edits = Edits(self._source, self._control, self._places, self._journal, put)
+        _log.info(
+            "listening on %s: REST port %d, gRPC port %d; starting replicas: %d",
+            *(config.host, self._ground.http_port, self._ground.grpc_port, len(self._places)),
+        )
+        async with asyncio.TaskGroup() as self._followers:
+            self._engines = Engines(
+                directory,
+                len(self._places),
+                config.model_dump_json(),
+                self._plans,
                 self._journal,
-                put,
-                config.straggler_timeout_s,
-                Roster.of(config, partial(last_uses_ms, counters_in(self._directory))),
+                self._followers.create_task,
+                self._tell_all,
             )
-            self._ending = Ending(config.drain_grace_s, self._http, self._board, self._places, self._children, put)
-            self._plans = Plans()
-            self._edits = Edits(self._source, self._control, self._places, self._journal, put)
-            _log.info(
-                "listening on %s: REST port %d, gRPC port %d; starting replicas: %d",
-                *(config.host, self._http_port, self._grpc_port, len(self._places)),
-            )
-            async with asyncio.TaskGroup() as self._followers:
-                self._engines = Engines(
-                    self._directory,
-                    len(self._places),
-                    config.model_dump_json(),
-                    self._plans,
-                    self._journal,
-                    self._followers.create_task,
-                    self._tell_all,
-                )
-                source = self._followers.create_task(follow(self._source, put), name="source")
-                try:
-                    await self._supervise()
-                finally:
-                    source.cancel()
-                    self._ending.kill_all()
-                    self._engines.end()
+            source = self._followers.create_task(follow(self._source, put), name="source")
+            try:
+                await self._supervise()
+            finally:
+                source.cancel()
+                self._ending.kill_all()
+                self._engines.end()
         return self._ending.code
 
     async def _supervise(self) -> None:
@@ -148,33 +138,31 @@ class Supervisor:
             await self._act(await self._events.get())
             self._edits.proceed()  # whatever happened may have woken the model of a load
 
-    async def _act(self, event: Event) -> None:
+    async def _act(self, event: events.Event) -> None:
         match event:
-            case Signalled(name):
+            case events.Signalled(name):
                 self._ending.signalled(name, self._standby)
-            case Found(scan):
+            case events.Found(scan):
                 self._control.want(scan)
-            case Made(child, edit, scan):
+            case events.Made(child, edit, scan):
                 self._control.want(scan)
                 self._edits.made(child, edit)
-            case LoadOverdue(load):
+            case events.LoadOverdue(load):
                 self._control.overdue(load)
-            case KeptNoLonger():
+            case events.KeptNoLonger():
                 self._control.want_again()
-            case NothingFound(reason):
+            case events.NothingFound(reason):
                 self._ending.give_up(ExitCode.BOOT_FAILED, f"cannot boot: {reason}", self._standby)
-            case Said(child, message):
+            case events.Said(child, message):
                 await self._heard(child, message)
-            case Ended(child, code):
+            case events.Ended(child, code):
                 self._ended(child, code)
-            case RestartDue(place) if not self._ending.begun:
+            case events.RestartDue(place) if not self._ending.begun:
                 await self._start(place)
-            case StandbyDue() if not self._ending.begun and self._standby is None:
+            case events.StandbyDue() if not self._ending.begun and self._standby is None:
                 self._standby = await self._spawn()
-            case StragglersDue():
-                self._ending.stragglers_due()
-            case GraceOver():
-                self._ending.grace_over()
+            case events.LagOver() | events.StragglersDue() | events.GraceOver():
+                self._ending.due(event, self._standby)
 
     # Start and replace
 
@@ -189,8 +177,8 @@ class Supervisor:
                 index=place.index,
                 replicas=len(self._places),
                 generation=self._board.seat(place.index, child.pid),
-                http_port=self._http_port,
-                grpc_port=self._grpc_port,
+                http_port=self._ground.http_port,
+                grpc_port=self._ground.grpc_port,
                 config=self._config.model_dump_json(),
             )
         )
@@ -198,7 +186,7 @@ class Supervisor:
 
     async def _spawn(self) -> Child | None:
         try:
-            child = await Child.spawn("server.pool", self._directory, self._application, self._http)
+            child = self._first.pop(0) if self._first else await self._ground.spawn()
         except OSError as error:
             _log.error("no process could be started: %s", error)
             return None
@@ -207,8 +195,8 @@ class Supervisor:
         return child
 
     async def _follow(self, child: Child) -> None:
-        code = await child.follow(lambda message: self._events.put_nowait(Said(child, message)))
-        self._events.put_nowait(Ended(child, code))
+        code = await child.follow(lambda message: self._events.put_nowait(events.Said(child, message)))
+        self._events.put_nowait(events.Ended(child, code))
 
     async def _heard(self, child: Child, message: Message) -> None:
         place = self._place_of(child)
@@ -249,12 +237,12 @@ class Supervisor:
         if place.history:
             _log.info("replica %d is back after %.2f s", place.index, now - place.history[-1].at)
         if all(place.ready_at is not None for place in self._places):
-            if not self._board.pool_ready():
+            if self._board.pool_starting():
                 self._board.latch_pool_ready()
                 _log.info("ready: all %d replicas serve", len(self._places))
                 if self._on_ready is not None:
-                    self._on_ready(self._http_port, self._grpc_port)
-            self._events.put_nowait(StandbyDue())
+                    self._on_ready(self._ground.http_port, self._ground.grpc_port)
+            self._events.put_nowait(events.StandbyDue())
 
     def _ended(self, child: Child, code: int) -> None:
         self._children.discard(child)
@@ -264,7 +252,7 @@ class Supervisor:
             self._standby_ended(child, code)
             return
         served = self._board.state(place.index) in {State.READY, State.DRAINING}
-        reason = place.failure or how_it_ended(code)
+        reason = place.failure or child.how_it_ended(code)
         self._board.advance(place.index, State.DEAD)
         self._control.left(place)
         self._edits.left(place)
@@ -281,7 +269,7 @@ class Supervisor:
         match next_restart(place.history, now):
             case RestartAt(at):
                 _log.warning("replica %d ended: %s; the next starts in %.2f s", place.index, reason, at - now)
-                asyncio.get_running_loop().call_later(at - now, self._events.put_nowait, RestartDue(place))
+                asyncio.get_running_loop().call_later(at - now, self._events.put_nowait, events.RestartDue(place))
             case GiveUp(exit_code, why):
                 self._ending.give_up(exit_code, f"replica {place.index} {why}", self._standby)
 
@@ -289,8 +277,8 @@ class Supervisor:
         if child is self._standby:
             self._standby = None
             if not self._ending.begun:
-                _log.warning("standby (process %d) ended: %s", child.pid, how_it_ended(code))
-                asyncio.get_running_loop().call_later(STANDBY_AGAIN_S, self._events.put_nowait, StandbyDue())
+                _log.warning("standby (process %d) ended: %s", child.pid, child.how_it_ended(code))
+                asyncio.get_running_loop().call_later(STANDBY_AGAIN_S, self._events.put_nowait, events.StandbyDue())
 
     def _tell_all(self, message: Message) -> None:
         for place in self._places:
@@ -299,3 +287,9 @@ class Supervisor:
 
     def _place_of(self, child: Child) -> Place | None:
         return next((place for place in self._places if place.child is child), None)
+
+
+def _last_uses_ms(directory: Path, now_ms: int) -> dict[str, int]:
+    from server.statistics import last_uses_ms  # noqa: PLC0415 - with numpy, which is used for nothing else here
+
+    return last_uses_ms(directory, now_ms)

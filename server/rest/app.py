@@ -1,12 +1,11 @@
 """The FastAPI application: everything over HTTP that is not a plain infer request, and those that fell through.
 
-Receives requests from uvicorn's cycle; documents come from `server.v2`, inference from `server.rest.answers`, the same
-functions as on the short cut. Errors have V2's form everywhere: `{"error": "sentence"}`.
+Receives requests from uvicorn's cycle; documents come from `server.v2`, inference from `asgi_infer.py`. Errors
+have V2's form everywhere: `{"error": "sentence"}`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -15,22 +14,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
-from starlette.types import Receive
 
 from headrace import __version__
-from headrace.errors import Cancelled, NotSupported, ServingError
-from headrace.requests import InferRequest, InferResponse
+from headrace.errors import NotSupported, ServingError
 from server import v2
 from server.dataplane import DataPlane
 from server.metrics import PoolMetrics
 from server.pool.editor import Editor
 from server.pool.journal import Happened
-from server.rest.answers import Reply, read, refusal, refused_unread, reply, too_large
-from server.rest.body import whole_body
-from server.rest.head import read_head
+from server.rest.answers import refusal
+from server.rest.asgi_infer import AsgiInfer, response
+from server.rest.door import LIVE, PING, READY, at_once
 from server.rest.json_response import Json
 from server.rest.openapi import INFER_DOC, describe_errors
 from server.rest.repository import repository_routes
+from server.rest.sagemaker import sagemaker_routes
 from server.statistics import Statistics
 
 NOT_YET = (
@@ -64,8 +62,10 @@ def make_app(
     happened: Callable[[int, str], list[Happened]],
     max_body_bytes: int,
     refuse_status: int = 503,
+    default_model: str | None = None,
 ) -> FastAPI:
     """The application over one data plane. `ready` says whether the pool is."""
+    inference = AsgiInfer(plane, max_body_bytes, refuse_status)
     app = FastAPIOffline(  # FastAPI's own page takes its scripts from the Internet, where servers often have none
         title="Headrace",
         version=__version__,
@@ -85,13 +85,13 @@ def make_app(
     async def server_metadata() -> Response:
         return Json(v2.server_metadata())
 
-    @app.get("/v2/health/live", tags=["server"], summary="Is the process alive?")
-    async def live() -> Response:
-        return Json({"live": True})
-
-    @app.get("/v2/health/ready", tags=["server"], summary="Can every model that is wanted be asked? 503 if not.")
-    async def server_ready() -> Response:
-        return Json({"ready": ready()}, 200 if ready() else 503)
+    @app.get(LIVE, tags=["server"], summary="Is the process alive?")
+    @app.get(READY, tags=["server"], summary="Can every model that is wanted be asked? 503 if not.")
+    @app.get(PING, tags=["sagemaker"], summary="SageMaker: as /v2/health/ready, without a body")
+    async def health(request: Request) -> Response:
+        answer = at_once(request.url.path, ready)
+        assert answer is not None
+        return Response(answer.body, answer.status, {name.decode(): value.decode() for name, value in answer.headers})
 
     @app.get("/v2/models/stats", tags=["statistics"], summary="Statistics of all models, summed over replicas")
     async def all_statistics() -> Response:
@@ -132,6 +132,7 @@ def make_app(
         return Json({**document, "replicas": metrics.replicas})
 
     app.include_router(repository_routes(plane, editor, max_body_bytes))
+    app.include_router(sagemaker_routes(inference, default_model))
 
     @app.post("/v2/models/{model}/infer", tags=["inference"], summary="Inference", openapi_extra=INFER_DOC)
     @app.post(
@@ -141,28 +142,7 @@ def make_app(
         openapi_extra=INFER_DOC,
     )
     async def infer(request: Request, model: str = MODEL, version: str = "") -> Response:
-        return _response(await _infer(request, model, version))
-
-    async def _infer(request: Request, model: str, version: str) -> Reply:
-        try:
-            head = read_head(request.scope["headers"])
-            if (head.content_length or 0) > max_body_bytes:
-                raise too_large(f"has {head.content_length} bytes", max_body_bytes)
-            body = await whole_body(request.receive, max_body_bytes)
-            unread = refused_unread(plane, model, version, head, body)
-            if unread is not None:
-                return refusal(unread, refuse_status)
-            if head.header_length == 0:
-                await plane.awake(model, version)  # without it the body cannot be read
-            wanted = read(plane, model, version, head, body, max_body_bytes)
-        except Exception as error:
-            plane.refused(error)
-            return refusal(error, refuse_status)
-        try:
-            outcome: InferResponse | ServingError = await _unless_gone(plane, wanted, request.receive)
-        except ServingError as error:
-            outcome = error
-        return reply(outcome, wanted, head, refuse_status)
+        return response(await inference.answer(request.scope["headers"], request.receive, model, version))
 
     @app.get("/v2/events", tags=["server"], summary="What has happened to models and replicas, the oldest first")
     async def events(
@@ -191,7 +171,7 @@ def _not_supported(what: str) -> Callable[[], Any]:
 def _handle_errors(app: FastAPI, refuse_status: int) -> None:
     @app.exception_handler(ServingError)
     async def serving_error(_: Request, error: Exception) -> Response:
-        return _response(refusal(error, refuse_status))
+        return response(refusal(error, refuse_status))
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: Exception) -> Response:
@@ -205,31 +185,3 @@ def _handle_errors(app: FastAPI, refuse_status: int) -> None:
     @app.exception_handler(Exception)
     async def bug(_: Request, error: Exception) -> Response:  # Starlette raises it again, for uvicorn to log
         return Json({"error": f"internal error ({type(error).__name__})"}, 500)
-
-
-def _response(answer: Reply) -> Response:
-    response = Response(answer.body, answer.status, media_type=None)
-    response.headers["content-type"] = answer.content_type.decode()
-    for name, value in answer.extra:
-        response.headers[name.decode()] = value.decode()
-    return response
-
-
-async def _unless_gone(plane: DataPlane, request: InferRequest, receive: Receive) -> InferResponse:
-    """The answer; if the client goes away first, the request is cancelled and Cancelled is raised."""
-
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    answer = asyncio.ensure_future(plane.infer(request))
-    watch = asyncio.ensure_future(gone())
-    try:
-        await asyncio.wait((answer, watch), return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise Cancelled("the client went away")
-        return answer.result()
-    finally:
-        watch.cancel()
-        answer.cancel()
-        await asyncio.gather(answer, watch, return_exceptions=True)

@@ -5,7 +5,19 @@ from pathlib import PurePosixPath
 import psutil
 import pytest
 
-from headrace.memory import GROUP, MACHINE, Room, of_group_v1, of_group_v2, of_groups, of_machine, room, tightest
+from headrace.memory import (
+    GROUP,
+    MACHINE,
+    Room,
+    kills_of_groups,
+    limit,
+    of_group_v1,
+    of_group_v2,
+    of_groups,
+    of_machine,
+    room,
+    tightest,
+)
 
 NO_LIMIT_V1 = "9223372036854771712\n"
 
@@ -90,3 +102,26 @@ def test_this_process_has_some_memory_and_not_more_than_the_machine():
     found = room()
     assert 0 < found.free_bytes <= found.limit_bytes
     assert found.free_bytes <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        ("0::/\n", {"/sys/fs/cgroup/memory.events": "low 0\nmax 7\noom 3\noom_kill 2\n"}, 2),
+        (
+            "0::/a/b\n",
+            {"/sys/fs/cgroup/a/b/memory.events": "oom_kill 1\n", "/sys/fs/cgroup/memory.events": "oom_kill 9\n"},
+            1,
+        ),
+        ("4:memory:/a\n", {"/sys/fs/cgroup/memory/memory.oom_control": "under_oom 0\noom_kill 3\n"}, 3),
+        ("4:memory:/a\n", {"/sys/fs/cgroup/memory/a/memory.oom_control": "under_oom 0\n"}, 0),  # Linux before 4.13
+        ("0::/\n", {}, 0),
+        (None, {}, 0),
+    ],
+)
+def test_who_was_killed_for_memory_is_counted_in_the_nearest_group(membership, files, expected):
+    assert kills_of_groups(membership, lambda path: files.get(str(path))) == expected
+
+
+def test_the_limit_of_this_process_is_no_more_than_the_machine_has():
+    assert 0 < limit() <= psutil.virtual_memory().total

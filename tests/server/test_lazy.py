@@ -134,7 +134,7 @@ def test_a_lazy_server_is_ready_at_once_and_the_first_requests_share_one_load(re
             assert client.is_model_ready("f2")
             assert not client.is_model_ready("nosuch")
         waiting = CliRunner().invoke(
-            cli.app, ["models", "wait", "f1", "--url", f"http://{server.url}", "--timeout", "9"]
+            cli.whole(), ["models", "wait", "f1", "--url", f"http://{server.url}", "--timeout", "9"]
         )
         assert waiting.exit_code == 0
         assert set(states(server).values()) == {ASLEEP}, "to be asked whether it is ready woke it"

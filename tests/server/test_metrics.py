@@ -45,6 +45,12 @@ def series(name, labels=None, **more):
     return (name, *sorted(((labels or {}) | more).items()))
 
 
+def test_events_are_counted_by_kind_and_those_that_never_happened_are_there(pool):
+    text = PoolMetrics(*pool, events=lambda: {"published": 3}).text().decode()
+    assert 'headrace_events_total{kind="published"} 3\n' in text
+    assert 'headrace_events_total{kind="refused"} 0\n' in text
+
+
 def test_counters_and_gauges_of_a_model(pool, scrape):
     counters = pool[0].open(ModelId("digits", 3), 8)
     counters.batch_ran(5, [1000, 2000], 10, 20, 30)

@@ -4,6 +4,7 @@ import http.client
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -102,6 +103,35 @@ def test_sigterm_under_load_loses_no_accepted_request():
             client.join(30)
         assert not any(client.wrong for client in clients)
         assert sum(client.broken for client in clients) == 0
+
+
+def test_with_a_lag_ready_is_false_first_and_who_is_connected_is_sent_away_with_an_answer():
+    with serving(EXAMPLES, "--drain-lag-s", "3") as server:
+        kept = http.client.HTTPConnection(server.url, timeout=20)
+        assert _status(kept, "GET", "/v2/health/ready") == (200, False)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("not ready any more")
+        seen = []
+        while not seen or not seen[-1][1]:
+            seen.append(_status(kept, "POST", INFER, DIGITS))  # the same connection until it is told to close
+        assert {status for status, _ in seen} == {200}
+        late = http.client.HTTPConnection(server.url, timeout=20)
+        assert _status(late, "GET", "/v2/health/ready") == (503, True)
+        assert _status(late, "POST", INFER, DIGITS)[0] == 200, "it still accepts"
+        assert "draining, at most" not in server.log.text
+        assert server.process.wait(20) == 0
+
+
+def test_sagemakers_addresses_answer_on_a_real_server(tmp_path):
+    shutil.copytree(Path(EXAMPLES, "digits"), tmp_path / "digits")
+    with serving(tmp_path) as server:
+        connection = http.client.HTTPConnection(server.url, timeout=20)
+        connection.request("GET", "/ping")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"")
+        connection.request("POST", "/invocations", DIGITS, {"content-type": "application/json"})
+        assert json.loads(connection.getresponse().read())["outputs"][0]["data"] == [7]
+        connection.close()
 
 
 def test_only_the_named_models_are_loaded_in_explicit_mode():
@@ -216,6 +246,14 @@ def test_an_unknown_key_names_the_nearest_one(tmp_path):
     file = tmp_path / "headrace.yaml"
     file.write_text("htp_port: 1\n")
     assert "did you mean 'http_port'" in headrace("serve", EXAMPLES, "--config", str(file)).stderr
+
+
+def _status(connection, method, path, body=None):
+    """(status, whether the connection is closed after it)."""
+    connection.request(method, path, body)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("connection") == "close"
 
 
 def _a_replica(server):

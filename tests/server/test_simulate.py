@@ -16,7 +16,7 @@ AFFINE = ("--affine", "4+0.25b")
 
 
 def headrace(*arguments):
-    return CliRunner().invoke(cli.app, [*map(str, arguments)])
+    return CliRunner().invoke(cli.whole(), [*map(str, arguments)])
 
 
 def simulated(*arguments):

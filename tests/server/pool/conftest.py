@@ -50,13 +50,13 @@ class Connection:
 
 
 class Pool:
-    def __init__(self, folder, replicas, grace_s, scene, cwd):
+    def __init__(self, folder, replicas, grace_s, scene, cwd, lag_s):
         self.release = folder / "release"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
         environment |= {"PYTHONPATH": str(HERE), "POOL_SCENE": scene, "POOL_RELEASE": str(self.release)}
         environment |= {"TMPDIR": str(folder)}
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "pool_run.py"), str(replicas), "0", str(grace_s)],
+            [sys.executable, str(HERE / "pool_run.py"), str(replicas), "0", str(grace_s), str(lag_s)],
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
@@ -117,8 +117,8 @@ def start_pool(tmp_path):
     """Starts a pool of the test application; whatever is left of it is ended with the test."""
     pools = []
 
-    def start(replicas=2, grace_s=10, scene="", cwd=None):
-        pools.append(Pool(tmp_path, replicas, grace_s, scene, cwd))
+    def start(replicas=2, grace_s=10, scene="", cwd=None, lag_s=0):
+        pools.append(Pool(tmp_path, replicas, grace_s, scene, cwd, lag_s))
         return pools[-1]
 
     yield start

@@ -97,6 +97,10 @@ class Application:
             if self.waiting and RELEASE.exists():  # noqa: ASYNC240 - one stat call
                 self.waiting.pop().answer()
 
+    @staticmethod
+    def at_leisure():
+        sys.stderr.write(f"at leisure {os.getpid()}\n")
+
     async def drain(self, grace_s):
         sys.stderr.write(f"draining {os.getpid()}\n")
         self.draining = True

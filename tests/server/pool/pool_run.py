@@ -1,4 +1,4 @@
-"""Runs a pool of `pool_app` in a process of its own. Arguments: replicas, HTTP port, drain grace in seconds."""
+"""Runs a pool of `pool_app` in a process of its own. Arguments: replicas, HTTP port, drain grace and lag in s."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from model_repo import sources
 from server.pool.run import run_pool
 
 if __name__ == "__main__":
-    replicas, port, grace_s = sys.argv[1:]
+    replicas, port, grace_s, lag_s = sys.argv[1:]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         config = ServerConfig(
@@ -21,8 +21,9 @@ if __name__ == "__main__":
             grpc_port=0,
             replicas=int(replicas),
             drain_grace_s=float(grace_s),
+            drain_lag_s=float(lag_s),
         )
-        gone = sources.none([Path("/no/such/repository")]) if os.environ["POOL_SCENE"] == "no-repository" else None
-        sys.exit(run_pool(config, "pool_app:Application", source=gone))
+        repositories = [Path("/no/such/repository")] if os.environ["POOL_SCENE"] == "no-repository" else []
+        sys.exit(run_pool(config, "pool_app:Application", source=lambda: sources.none(repositories)))
     except ConfigError as error:
         sys.exit(str(error))

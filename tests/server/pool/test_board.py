@@ -70,3 +70,11 @@ def test_only_ready_replicas_count_as_emptier(path):
     assert board.fewest_connections_elsewhere(0) == 0
     assert board.accepted_elsewhere(0) == 1
     assert board.accepted_elsewhere(1) == 0
+
+
+def test_pool_that_was_told_to_end_is_not_ready_and_not_starting(path):
+    board = Board.create(path, 1)
+    assert board.pool_starting()
+    board.latch_pool_ready()
+    board.leave()
+    assert (board.pool_starting(), board.pool_ready(), board.pool_leaving()) == (False, False, True)

@@ -34,3 +34,12 @@ def test_half_a_line_is_not_read(tmp_path):
     with (tmp_path / "events").open("a") as file:
         file.write(json.dumps({"id": 2})[:5])
     assert [one.id for one in journal.read(tmp_path)] == [1]
+
+
+def test_counts_outlast_the_events_that_are_dropped(tmp_path):
+    assert journal.counts(tmp_path) == {}
+    pen = Journal(tmp_path)
+    pen.note("published", "m", 1)
+    for _ in range(3 * KEPT):
+        pen.note("wanted", "m", 1)
+    assert journal.counts(tmp_path) == {"published": 1, "wanted": 3 * KEPT}

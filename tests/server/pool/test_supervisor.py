@@ -30,6 +30,40 @@ def test_auto_is_a_replica_for_each_core_that_is_begun(configured, cores, replic
     assert how_many(configured, cores) == replicas
 
 
+@pytest.mark.parametrize(
+    ("cores", "memory_mib", "replicas"),
+    [(2.0, 24_000, 2), (2.0, 512, 2), (2.0, 320, 1), (16.0, 2048, 11), (1.0, 512, 1), (4.0, 64, 1), (4.0, None, 4)],
+)
+def test_auto_is_no_more_replicas_than_fit_into_half_of_the_memory(cores, memory_mib, replicas):
+    assert how_many("auto", cores, memory_mib and memory_mib << 20) == replicas
+    assert how_many(5, cores, memory_mib and memory_mib << 20) == 5, "who says how many gets them"
+
+
+def test_after_sigterm_the_pool_accepts_for_the_lag_and_is_not_ready(start_pool):
+    pool = start_pool(replicas=1, lag_s=1.0)
+    pool.wait_for(READY)
+    pool.process.send_signal(signal.SIGTERM)
+    pool.wait_for("SIGTERM: not ready any more; accepting for another 1 s")
+    assert "ready=0" in pool.connect().get(), "a new connection, and it is told not to send another"
+    pool.wait_for("^draining, at most")
+    assert pool.wait() == ExitCode.DRAINED
+
+
+def test_a_replica_that_dies_during_the_lag_is_replaced(start_pool):
+    pool = start_pool(replicas=1, lag_s=30.0)
+    pool.wait_for(READY)
+    victim = pool.connect()
+    victim.get()
+    pool.process.send_signal(signal.SIGTERM)
+    pool.wait_for("not ready any more")
+    psutil.Process(victim.pid).kill()
+    pool.wait_for("is back after")
+    assert "ready=0" in pool.connect().get()
+    time.sleep(AGAIN_S)  # a second signal sooner than that is the first one
+    pool.process.send_signal(signal.SIGTERM)
+    assert pool.wait() == ExitCode.STOPPED_AT_ONCE
+
+
 def test_pool_is_ready_when_all_replicas_are(start_pool):
     pool = start_pool(replicas=3)
     pool.wait_for(READY)
@@ -125,6 +159,20 @@ def test_sigterm_answers_what_was_accepted_then_exits_zero(start_pool, eventuall
     assert len({connection.receive().split()[1] for connection in slow}) == 2
     assert pool.wait() == ExitCode.DRAINED
     assert all(has_ended(child) for child in children)
+
+
+def test_a_standby_uses_the_time_and_who_is_needed_at_once_does_not(start_pool):
+    pool = start_pool(replicas=1)
+    pool.wait_for("at leisure")
+    assert len(pool.said("at leisure")) == 1
+    served = pool.connect()
+    served.get()
+    assert not pool.said(f"at leisure {served.pid}$")
+    psutil.Process(served.pid).kill()
+    pool.wait_for("is back")
+    successor = pool.connect()
+    successor.get()
+    assert pool.said(f"at leisure {successor.pid}$")
 
 
 def test_drain_lets_no_connection_in_through_a_replica_that_is_only_starting(start_pool):
