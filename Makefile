@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: serve test check test-openvino format clean
+.PHONY: serve test check test-openvino format clean image container-test manifests lock sbom audit
 
 serve: $(VENV)/.serve
 	$(BIN)/headrace serve examples/models --replicas 2
@@ -23,6 +23,32 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Containers: with docker, podman, or on Debian as root what apt-get brings.
+TARGET ?= cpu
+image:
+	docker/with-engine.sh docker/build.sh $(TARGET)
+
+# 75 from with-engine.sh: this machine can run no container, and it has said why.
+container-test: $(VENV)/.manifests
+	docker/with-engine.sh sh -c 'docker/build.sh cpu && $(BIN)/python -m pytest tests/docker' || [ $$? = 75 ]
+
+manifests: $(VENV)/.manifests
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/python -m pytest tests/docker/test_manifests.py
+
+lock: $(VENV)/.manifests
+	for extra in cpu gpu; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes --no-header \
+	    --constraint constraints.txt --extra s3 pyproject.toml docker/$$extra.in --output-file docker/requirements-$$extra.txt; done
+
+sbom: $(VENV)/.manifests
+	mkdir -p dist
+	for extra in cpu gpu; do $(BIN)/cyclonedx-py requirements docker/requirements-$$extra.txt --of JSON \
+	  --output-file dist/sbom-$$extra.json; done
+
+audit: $(VENV)/.manifests
+	for extra in cpu gpu; do $(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement docker/requirements-$$extra.txt; done
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix-only --quiet .
@@ -42,6 +68,10 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[$(EXTRA),check,test]'
 	@touch $@ $(VENV)/.serve
+
+$(VENV)/.manifests: $(VENV)/.test
+	$(PIP) --editable '.[$(EXTRA),check,test,manifests]'
+	@touch $@
 
 $(VENV)-openvino/.test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-openvino
