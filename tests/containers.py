@@ -12,6 +12,7 @@ import re
 import shlex
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def engine(*arguments, check=True, timeout=120):
         text=True,
         check=False,
         timeout=timeout,
+        cwd=tempfile.gettempdir(),  # conmon leaves a file `oom` where it was started
     )
     assert not check or result.returncode == 0, f"{arguments}: {result.stdout}"
     return result.stdout
