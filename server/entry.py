@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from typing import NoReturn
 
-from server.pool.process_one import end_on_early_signals
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
@@ -16,6 +19,22 @@ def main() -> None:
         from server import cli  # noqa: PLC0415 - see above
 
         cli.main()
+
+
+def end_on_early_signals() -> None:
+    """Until the loop handles them: nothing has been accepted yet, so SIGTERM and SIGINT may end the process at once.
+
+    The kernel drops a signal for process 1 that it has no handler for; and who started this one may have blocked them,
+    so that none is dropped before.
+    """
+    if os.getpid() == 1:
+        for number in _ENDS:
+            signal.signal(number, _end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    os._exit(0)
 
 
 def _health() -> None:

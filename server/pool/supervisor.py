@@ -46,9 +46,9 @@ from server.pool.engines import Engines
 from server.pool.exit_codes import ExitCode
 from server.pool.ground import Ground
 from server.pool.journal import Journal
+from server.pool.orphans import Orphans
 from server.pool.place import Place
 from server.pool.planner import Plans
-from server.pool.process_one import Orphans
 from server.pool.restarts import GiveUp, RestartAt, next_restart
 from server.pool.roster import Roster
 

@@ -1,8 +1,8 @@
-"""What falls to a process that is the first of a container: early signals, and other people's children.
+"""Other people's children, which fall to a process that is the first of a container: they are reaped.
 
-Receives SIGCHLD by way of the supervisor's loop. The kernel drops a signal for process 1 that it has no handler for,
-and hands it every process whose parent has ended. Its own children are reaped by asyncio at once, so: who is a zombie
-at two looks, LOOK_S apart, is an orphan. Does nothing in a process that inherits none.
+Receives SIGCHLD by way of the supervisor's loop. The kernel hands process 1 every process whose parent has ended. Its
+own children are reaped by asyncio at once, so: who is a zombie at two looks, LOOK_S apart, is an orphan. Does nothing
+in a process that inherits none.
 """
 
 from __future__ import annotations
@@ -11,23 +11,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import NoReturn
 
 LOOK_S = 1.0
-
-
-_ENDS = (signal.SIGTERM, signal.SIGINT)
-
-
-def end_on_early_signals() -> None:
-    """Until the loop handles them: nothing has been accepted yet, so SIGTERM and SIGINT may end the process at once.
-
-    Who started this one may have blocked them, so that none is dropped before.
-    """
-    if os.getpid() == 1:
-        for number in _ENDS:
-            signal.signal(number, _end)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
 
 
 class Orphans:
@@ -53,10 +38,6 @@ class Orphans:
         self._seen = zombie
         if zombie is not None:
             self._look_later()
-
-
-def _end(number: int, _: object) -> NoReturn:
-    os._exit(0)
 
 
 def _a_zombie() -> int | None:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 _ORPHANS = """
 import asyncio, ctypes, os, subprocess, sys
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-from server.pool.process_one import Orphans
+from server.pool.orphans import Orphans
 
 async def main():
     Orphans()
