@@ -97,6 +97,7 @@ class Application:
             place.editor,
             max_body_bytes=config.max_body_bytes,
             keep_alive_s=config.keep_alive_s,
+            receive_timeout_s=config.receive_timeout_s,
         )
         self._told = asyncio.Event()
         self._empty = asyncio.Event()
@@ -215,6 +216,7 @@ class Application:
             self._site.tick(now)
             for connection in self._connections():
                 connection.sweep(now)
+            self._grpc.sweep(now)
             await asyncio.sleep(1.0 - time.time() % 1.0)
 
     def _connections(self) -> list[ShortCut]:

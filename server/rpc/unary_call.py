@@ -1,0 +1,109 @@
+"""A call with one message each way: from its bytes to its method, and back.
+
+    DATA -> message -> method ... answer -> head, message, trailers in one go
+
+A message that comes whole in one frame, as nearly all small ones do, goes straight to its method; the rest is gathered
+(`call`). Invariant: a call is ended once, by `answer`, `fail` or `lost`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.rpc.call import CallStream
+from server.rpc.calls import Running, Unary
+from server.rpc.framing import PREFIX, PREFIX_BYTES, prefix
+from server.rpc.http2.connection import Connection
+from server.rpc.status import Code, RpcError
+from server.rpc.trailers import HEAD, OK, Metadata, ending, failed
+
+if TYPE_CHECKING:
+    from server.rpc.opening import Opening
+
+_prefix = PREFIX.unpack_from
+
+
+class UnaryCall(CallStream):
+    """A `calls.UnaryCall`."""
+
+    __slots__ = ("_message", "_running", "client")
+
+    def __init__(self, connection: Connection, number: int, opening: Opening) -> None:
+        super().__init__(connection, number, opening)
+        self.client = 0
+        """Its number at its peer (`clients`), given back when it ends."""
+        self._message: bytes | None = None
+        self._running: Running | None = None
+
+    def received(self, data: bytes, start: int, stop: int, ended: int) -> None:
+        """See `Stream`."""
+        body = start + PREFIX_BYTES
+        if ended and self._messages is None and self.opening.plain and stop >= body:
+            packed, size = _prefix(data, start)
+            if not packed and size == stop - body <= self.opening.limit:
+                self.ended = True
+                self._begin(data[body:stop])
+                return
+        self._piece(data[start:stop], ended)
+
+    def _piece(self, data: bytes, ended: int) -> None:
+        self.ended = bool(ended)
+        found = self._taken(data, ended)
+        if found is None:
+            return
+        for message, _ in found:
+            if self._message is not None:
+                self.fail(RpcError(Code.UNIMPLEMENTED, "the method takes one message, the call has several"))
+                return
+            self._message = message
+        if not ended:
+            return
+        assert self._messages is not None
+        if self._message is None or self._messages.partial:
+            self.fail(RpcError(Code.INTERNAL, "the call ended before its message"))
+        else:
+            self.connection.grants.give_back(self)
+            self._begin(self._message)
+            self._message = None
+
+    def _begin(self, message: bytes) -> None:
+        method = self.opening.method
+        assert isinstance(method, Unary)
+        self._running = method.begin(message, self)
+
+    def answer(self, message: bytes, trailing: Metadata = ()) -> None:
+        """See `calls.UnaryCall`."""
+        tail = ending(0, "", trailing, begun=True) if trailing else OK
+        if self.connection.outbox.answer(self, HEAD, prefix(message), message, tail):
+            self.connection.finished(self)
+        self._over()
+
+    def fail(self, error: Exception) -> None:
+        """See `calls.Call`."""
+        self.connection.outbox.headers(self.number, failed(error, begun=False))
+        self.connection.finished(self)
+        self._over()
+
+    def broken(self, error: Exception) -> None:
+        """See `Stream`."""
+        if self._running is not None:
+            self._running.cancel()
+        self.fail(error)
+
+    @property
+    def _incomplete(self) -> bool:
+        return not self.ended
+
+    def lost(self) -> None:
+        """See `Stream`."""
+        if self._running is not None:
+            self._running.cancel()
+        self._over()
+
+    def _over(self) -> None:
+        self._running = None
+        if self._messages is not None:
+            self.connection.grants.give_back(self)
+        if self.client:
+            self.peer.give_back(self.client)
+            self.client = 0
