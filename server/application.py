@@ -35,6 +35,7 @@ from server.rest.app import make_app
 from server.rest.shortcut import ShortCut
 from server.rest.site import Site
 from server.rpc.front import GrpcFront
+from server.rpc.tls import tls_context
 from server.servable import Servable, load_servable, servable
 from server.statistics import REFUSALS, Statistics
 from server.waiting import WaitingRoom
@@ -98,6 +99,8 @@ class Application:
             max_body_bytes=config.max_body_bytes,
             keep_alive_s=config.keep_alive_s,
             receive_timeout_s=config.receive_timeout_s,
+            max_age_s=config.grpc_max_connection_age_s,
+            tls=tls_context(config.grpc_tls_certificate, config.grpc_tls_key),
         )
         self._told = asyncio.Event()
         self._empty = asyncio.Event()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.errors import ServingError
 from server.rpc.clients import Peer
-from server.rpc.framing import PREFIX, Messages
+from server.rpc.framing import Messages, Sent
 from server.rpc.head import Head
 from server.rpc.http2.connection import Connection
 from server.rpc.http2.errors import Code as Http2Code
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 SLIVER_BYTES: Final = 512
 """Less than this, of a message that is longer, is worth its frame a few thousand times only."""
 
-_prefix = PREFIX.unpack_from
-
 
 class CallStream(Stream):
     """What both kinds have in common."""
 
-    __slots__ = ("_had", "_incomplete_since", "_messages", "opening", "since")
+    __slots__ = ("_asked", "_had", "_incomplete_since", "_messages", "opening", "since")
 
     def __init__(self, connection: Connection, number: int, opening: Opening) -> None:
         super().__init__(connection, number)
         self.opening = opening
         self._messages: Messages | None = None  # most never need it
+        self._asked = False
+        """Room for a message has been asked for, and not been given back."""
         self._had = 0
         """Bytes of all its DATA; where the headers say how many there are, they must be right."""
         self._incomplete_since: float | None = None
@@ -65,8 +65,8 @@ class CallStream(Stream):
         timeout_s = self.opening.timeout_s
         return None if timeout_s is None else self.since + timeout_s - time.monotonic()
 
-    def _taken(self, data: bytes, ended: int) -> list[tuple[bytes, int]] | None:
-        """The messages that `data` completes, and their bytes on the wire; None: the call has failed for it."""
+    def _taken(self, data: bytes, ended: int) -> list[Sent] | None:
+        """The messages that `data` completes; None: the call has failed for it."""
         messages = self._messages
         if messages is None:
             messages = self._messages = Messages(self.opening.limit, self.opening.unpack)
@@ -75,19 +75,30 @@ class CallStream(Stream):
         if length is not None and (self._had > length or (ended and self._had < length)):
             self.connection.reset(self, Http2Code.PROTOCOL_ERROR)
             return None
-        before = messages.missing
         try:
             found = list(messages.feed(data))
         except (ServingError, RpcError) as error:
             self.broken(error)
             return None
-        if not found and not ended and len(data) < SLIVER_BYTES:
-            self.connection.goodwill.spend(IDLE_FRAME, "slivers of messages")
         if found:
             self._incomplete_since = None
-        if (found or not before) and messages.missing > self.room:
-            self.connection.grants.ask(self, messages.missing - self.room)
+        elif not ended and len(data) < SLIVER_BYTES:
+            self.connection.goodwill.spend(IDLE_FRAME, "slivers of messages")
         return found
+
+    def _make_room(self) -> None:
+        """See to it that the client can send the whole of the message that has begun."""
+        missing = self._messages.missing if self._messages is not None else 0
+        if missing > self.room and not self._asked:
+            self._asked = True
+            self.connection.grants.ask(self, missing - self.room)
+
+    def _give_back(self) -> int:
+        """The message that needed room is out of the way. Returns how much there was."""
+        if not self._asked:
+            return 0
+        self._asked = False
+        return self.connection.grants.give_back(self)
 
     @property
     def _incomplete(self) -> bool:

@@ -2,9 +2,9 @@
 
     packed (1 byte) | length (4 bytes) | message
 
-Receives pieces from `call`, as they come. Invariants: 1. No more than the limit, and the pieces of one message, is ever
-held, packed or not. 2. The size of a message is known as soon as its prefix is there (`missing`), so that room can be
-made for it in time.
+Receives pieces from `call`, as they come. Invariants: 1. The size of a message is known as soon as its prefix is there
+(`missing`), so that room can be made for it in time, or it can be refused. 2. A message is not unpacked before somebody
+takes it: a thousand that wait are no larger than they were sent.
 
 Wire format: gRPC over HTTP/2, "Length-Prefixed-Message" and "Message-Encoding".
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from headrace.errors import BadRequest, TooLarge
 from server.rpc.status import Code, RpcError
@@ -24,6 +24,18 @@ PREFIX_BYTES: Final = PREFIX.size
 
 Unpack: TypeAlias = Callable[[bytes, int], bytes]
 """A packed message and the limit -> the message."""
+
+
+class Sent(NamedTuple):
+    """A message as it was sent."""
+
+    data: bytes
+    packed: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that it took."""
+        return PREFIX_BYTES + len(self.data)
 
 
 def _inflate(data: bytes, limit: int, bits: int) -> bytes:
@@ -83,11 +95,8 @@ class Messages:
         """Bytes of the message that has begun which are still to come, as far as is known."""
         return self._size - self._have if self._size >= 0 else 0
 
-    def feed(self, data: bytes) -> Iterator[tuple[bytes, int]]:
-        """The messages that `data` completes, each with the bytes that it took on the wire.
-
-        Raises TooLarge, BadRequest, RpcError: then the stream cannot be read on.
-        """
+    def feed(self, data: bytes) -> Iterator[Sent]:
+        """The messages that `data` completes. Raises TooLarge, RpcError: then the stream cannot be read on."""
         at = 0
         while True:
             wanted = (PREFIX_BYTES if self._size < 0 else self._size) - self._have
@@ -103,8 +112,12 @@ class Messages:
             if self._size < 0:
                 self._begin(*PREFIX.unpack(whole))
             else:
-                size, self._size = self._size + PREFIX_BYTES, -1
-                yield self._unpack(whole, self._limit) if self._packed else whole, size
+                self._size = -1
+                yield Sent(whole, self._packed)
+
+    def unpacked(self, sent: Sent) -> bytes:
+        """The message. Raises TooLarge, BadRequest, RpcError."""
+        return self._unpack(sent.data, self._limit) if sent.packed else sent.data
 
     def _begin(self, packed: int, size: int) -> None:
         if packed > 1:

@@ -3,8 +3,8 @@
     DATA -> messages -> receiver.message ... hold -> they wait here, and the client for its window ... release
     send -> the client's window -> blocked ... receiver.resume
 
-Invariants: 1. A call is ended once, by `close`, `fail` or `lost`; its receiver hears nothing after that. 2. The client's
-window grows by what the receiver has taken, so no more than a window (or one message that is larger) waits here.
+Invariants: 1. A call is ended once, by `close`, `fail` or `lost`; its receiver hears nothing after that. 2. The
+client's window grows by what the receiver has taken, so no more than a window, and one message that is larger, waits.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from headrace.errors import ServingError
 from server.rpc.call import CallStream
 from server.rpc.calls import Receiver, Streaming
-from server.rpc.framing import prefix
+from server.rpc.framing import Sent, prefix
 from server.rpc.http2.connection import Connection
 from server.rpc.http2.goodwill import ANSWERED
 from server.rpc.http2.headers import Block
@@ -37,7 +38,8 @@ class StreamCall(CallStream):
         self._begun = self._held = self._told = False
         self._owed = 0
         """Bytes that have been read and that the client's window does not have back yet."""
-        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._waiting: deque[tuple[Sent, bool]] = deque()
+        """Messages, and whether room was asked for them."""
         self._deadline: asyncio.TimerHandle | None = None
         left_s = self.time_remaining()
         if left_s is not None:
@@ -51,24 +53,30 @@ class StreamCall(CallStream):
         found = self._taken(data[start:stop], ended) if self._receiver is not None else None
         if found is None:
             return
-        for message, size in found:
-            self._owed -= self.connection.grants.give_back(self) if size > WINDOW else 0
-            self._waiting.append((message, size))
         self.ended = bool(ended)
+        for message in found:
+            self._waiting.append((message, self._asked))
         self._deliver()
 
     def _deliver(self) -> None:
         waiting = self._waiting
         while waiting and not self._held and self._receiver is not None:
-            message, size = waiting.popleft()
-            self._owed += size
-            self._receiver.message(message)
+            message, granted = waiting.popleft()
+            self._owed += message.size - (self._give_back() if granted else 0)
+            assert self._messages is not None
+            try:
+                unpacked = self._messages.unpacked(message)
+            except (ServingError, RpcError) as error:
+                self.broken(error)
+                return
+            self._receiver.message(unpacked)
         if self._receiver is None:
             return
         if not self.ended:
             if self._owed >= WINDOW >> 1:
                 self.grow(self._owed)
                 self._owed = 0
+            self._make_room()
         elif not waiting and not self._held and not self._told:
             self._told = True
             assert self._messages is not None
@@ -142,6 +150,6 @@ class StreamCall(CallStream):
     def _over(self) -> None:
         self._receiver = None
         self._waiting.clear()
-        self.connection.grants.give_back(self)
+        self._give_back()
         if self._deadline is not None:
             self._deadline.cancel()

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.errors import ServingError
 from server.rpc.call import CallStream
 from server.rpc.calls import Running, Unary
-from server.rpc.framing import PREFIX, PREFIX_BYTES, prefix
+from server.rpc.framing import PREFIX, PREFIX_BYTES, Sent, prefix
 from server.rpc.http2.connection import Connection
 from server.rpc.status import Code, RpcError
 from server.rpc.trailers import HEAD, OK, Metadata, ending, failed
@@ -32,7 +33,7 @@ class UnaryCall(CallStream):
         super().__init__(connection, number, opening)
         self.client = 0
         """Its number at its peer (`clients`), given back when it ends."""
-        self._message: bytes | None = None
+        self._message: Sent | None = None
         self._running: Running | None = None
 
     def received(self, data: bytes, start: int, stop: int, ended: int) -> None:
@@ -51,20 +52,29 @@ class UnaryCall(CallStream):
         found = self._taken(data, ended)
         if found is None:
             return
-        for message, _ in found:
-            if self._message is not None:
-                self.fail(RpcError(Code.UNIMPLEMENTED, "the method takes one message, the call has several"))
-                return
-            self._message = message
-        if not ended:
+        if len(found) > 1 or (found and self._message is not None):
+            self.fail(RpcError(Code.UNIMPLEMENTED, "the method takes one message, the call has several"))
             return
-        assert self._messages is not None
-        if self._message is None or self._messages.partial:
-            self.fail(RpcError(Code.INTERNAL, "the call ended before its message"))
+        self._message = found[0] if found else self._message
+        if ended:
+            self._whole()
         else:
-            self.connection.grants.give_back(self)
-            self._begin(self._message)
-            self._message = None
+            self._make_room()
+
+    def _whole(self) -> None:
+        messages, message = self._messages, self._message
+        assert messages is not None
+        if message is None or messages.partial:
+            self.fail(RpcError(Code.INTERNAL, "the call ended before its message"))
+            return
+        self._message = None
+        self._give_back()
+        try:
+            unpacked = messages.unpacked(message)
+        except (ServingError, RpcError) as error:
+            self.fail(error)
+        else:
+            self._begin(unpacked)
 
     def _begin(self, message: bytes) -> None:
         method = self.opening.method
@@ -102,8 +112,7 @@ class UnaryCall(CallStream):
 
     def _over(self) -> None:
         self._running = None
-        if self._messages is not None:
-            self.connection.grants.give_back(self)
+        self._give_back()
         if self.client:
             self.peer.give_back(self.client)
             self.client = 0

@@ -144,8 +144,7 @@ class Connection:
             self.known = self._blocks.known
         number, stream = block.number, self.streams.get(block.number)
         if stream is not None or number <= self.latest:
-            self._blocks.decode(block.data)  # for the table's sake
-            self._trailers(stream, block)
+            self._trailers(stream, block, self._blocks.decode(block.data))  # decoded for the table's sake, too
             return
         if not number & 1:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client's streams have odd numbers, found {number}")
@@ -171,13 +170,13 @@ class Connection:
         if block.ended:
             stream.received(b"", 0, 0, 1)
 
-    def _trailers(self, stream: Stream | None, block: control.Block) -> None:
+    def _trailers(self, stream: Stream | None, block: control.Block, headers: Headers) -> None:
         if stream is None:
             if block.number not in self._dropped:
                 raise ConnectionFault(Code.STREAM_CLOSED, f"HEADERS for stream {block.number}, which is gone")
         elif stream.ended:
             self.reset(stream, Code.STREAM_CLOSED)
-        elif not block.ended:
+        elif not block.ended or any(name.startswith(b":") for name, _ in headers):
             self.reset(stream, Code.PROTOCOL_ERROR)
         else:
             stream.received(b"", 0, 0, 1)
