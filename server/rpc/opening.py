@@ -36,7 +36,7 @@ _LONGEST_S: Final = 365 * 86_400.0
 class Opening:
     """One way in which calls begin."""
 
-    __slots__ = ("head", "length", "limit", "method", "plain", "timeout_s", "unpack")
+    __slots__ = ("head", "length", "limit", "method", "timeout_s", "unpack")
 
     def __init__(
         self,
@@ -56,8 +56,6 @@ class Opening:
         self.unpack = UNPACKERS[packing]
         self.head = head or Head()
         """What it says of an infer request, less the deadline; or why it cannot."""
-        self.plain = length is None and timeout_s is None
-        """Nothing is to be watched over while its message comes."""
 
     def begin(self, connection: Connection, number: int) -> Stream:
         """See `http2.connection.Opening`."""

@@ -140,6 +140,9 @@ class Wire(asyncio.Protocol):
         """Write what is in the outbox."""
         connection, transport = self.connection, self.transport
         pieces = connection.outbox.pieces
+        if transport.is_closing():
+            pieces.clear()
+            return
         if pieces:
             data = b"".join(pieces)
             pieces.clear()

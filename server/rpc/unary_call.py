@@ -38,8 +38,8 @@ class UnaryCall(CallStream):
 
     def received(self, data: bytes, start: int, stop: int, ended: int) -> None:
         """See `Stream`."""
-        body = start + PREFIX_BYTES
-        if ended and self._messages is None and self.opening.plain and stop >= body:
+        body, length = start + PREFIX_BYTES, self.opening.length
+        if ended and self._messages is None and stop >= body and (length is None or length == stop - start):
             packed, size = _prefix(data, start)
             if not packed and size == stop - body <= self.opening.limit:
                 self.ended = True
