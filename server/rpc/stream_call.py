@@ -18,9 +18,11 @@ from server.rpc.call import CallStream
 from server.rpc.calls import Receiver, Streaming
 from server.rpc.framing import Sent, prefix
 from server.rpc.http2.connection import Connection
+from server.rpc.http2.errors import StreamFault
 from server.rpc.http2.goodwill import ANSWERED
 from server.rpc.http2.headers import Block
 from server.rpc.http2.settings import WINDOW
+from server.rpc.incoming import Incoming
 from server.rpc.status import Code, RpcError
 from server.rpc.trailers import HEAD, OK, failed
 
@@ -50,22 +52,28 @@ class StreamCall(CallStream):
 
     def received(self, data: bytes, start: int, stop: int, ended: int) -> None:
         """See `Stream`."""
-        found = self._taken(data[start:stop], ended) if self._receiver is not None else None
-        if found is None:
+        if self._receiver is None:
             return
-        self.ended = bool(ended)
-        for message in found:
-            self._waiting.append((message, self._asked))
-        self._deliver()
+        if self.incoming is None:
+            self.incoming = Incoming(self, self.opening)
+        try:
+            found = self.incoming.take(data[start:stop], ended)
+        except (ServingError, RpcError) as error:
+            self.broken(error)
+        except StreamFault as fault:
+            self.connection.reset(self, fault.code)
+        else:
+            self.ended = bool(ended)
+            self._waiting.extend((message, self.incoming.asked) for message in found)
+            self._deliver(self.incoming)
 
-    def _deliver(self) -> None:
+    def _deliver(self, incoming: Incoming) -> None:
         waiting = self._waiting
         while waiting and not self._held and self._receiver is not None:
             message, granted = waiting.popleft()
-            self._owed += message.size - (self._give_back() if granted else 0)
-            assert self._messages is not None
+            self._owed += message.size - (incoming.give_back() if granted else 0)
             try:
-                unpacked = self._messages.unpacked(message)
+                unpacked = incoming.messages.unpacked(message)
             except (ServingError, RpcError) as error:
                 self.broken(error)
                 return
@@ -76,11 +84,10 @@ class StreamCall(CallStream):
             if self._owed >= WINDOW >> 1:
                 self.grow(self._owed)
                 self._owed = 0
-            self._make_room()
+            incoming.make_room()
         elif not waiting and not self._held and not self._told:
             self._told = True
-            assert self._messages is not None
-            if self._messages.partial:
+            if incoming.messages.partial:
                 self.broken(RpcError(Code.INTERNAL, "the call ended within a message"))
             else:
                 self._receiver.ended()
@@ -93,7 +100,8 @@ class StreamCall(CallStream):
         """See `calls.StreamCall`."""
         if self._held:
             self._held = False
-            self._deliver()
+            if self.incoming is not None:
+                self._deliver(self.incoming)
 
     def send(self, message: bytes) -> bool:
         """See `calls.StreamCall`."""
@@ -136,9 +144,15 @@ class StreamCall(CallStream):
     def _late(self) -> None:
         self.broken(RpcError(Code.DEADLINE_EXCEEDED, "the call's deadline passed"))
 
-    @property
-    def _incomplete(self) -> bool:
-        return self._messages is not None and self._messages.partial
+    def receiving(self, now: float) -> float:
+        """See `Stream`."""
+        incoming = self.incoming
+        if incoming is None:
+            return 0.0
+        if incoming.messages.partial:
+            return incoming.for_s(now)
+        incoming.nothing_missing()
+        return 0.0
 
     def broken(self, error: Exception) -> None:
         """See `Stream`."""
@@ -150,6 +164,7 @@ class StreamCall(CallStream):
     def _over(self) -> None:
         self._receiver = None
         self._waiting.clear()
-        self._give_back()
+        if self.incoming is not None:
+            self.incoming.give_back()
         if self._deadline is not None:
             self._deadline.cancel()

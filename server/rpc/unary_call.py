@@ -3,7 +3,7 @@
     DATA -> message -> method ... answer -> head, message, trailers in one go
 
 A message that comes whole in one frame, as nearly all small ones do, goes straight to its method; the rest is gathered
-(`call`). Invariant: a call is ended once, by `answer`, `fail` or `lost`.
+(`incoming`). Invariant: a call is ended once, by `answer`, `fail` or `lost`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from server.rpc.call import CallStream
 from server.rpc.calls import Running, Unary
 from server.rpc.framing import PREFIX, PREFIX_BYTES, Sent, prefix
 from server.rpc.http2.connection import Connection
+from server.rpc.http2.errors import StreamFault
+from server.rpc.incoming import Incoming
 from server.rpc.status import Code, RpcError
 from server.rpc.trailers import HEAD, OK, Metadata, ending, failed
 
@@ -32,49 +34,42 @@ class UnaryCall(CallStream):
     def __init__(self, connection: Connection, number: int, opening: Opening) -> None:
         super().__init__(connection, number, opening)
         self.client = 0
-        """Its number at its peer (`clients`), given back when it ends."""
         self._message: Sent | None = None
         self._running: Running | None = None
 
     def received(self, data: bytes, start: int, stop: int, ended: int) -> None:
         """See `Stream`."""
         body, length = start + PREFIX_BYTES, self.opening.length
-        if ended and self._messages is None and stop >= body and (length is None or length == stop - start):
+        if ended and self.incoming is None and stop >= body and (length is None or length == stop - start):
             packed, size = _prefix(data, start)
             if not packed and size == stop - body <= self.opening.limit:
                 self.ended = True
                 self._begin(data[body:stop])
                 return
-        self._piece(data[start:stop], ended)
-
-    def _piece(self, data: bytes, ended: int) -> None:
-        self.ended = bool(ended)
-        found = self._taken(data, ended)
-        if found is None:
-            return
-        if len(found) > 1 or (found and self._message is not None):
-            self.fail(RpcError(Code.UNIMPLEMENTED, "the method takes one message, the call has several"))
-            return
-        self._message = found[0] if found else self._message
-        if ended:
-            self._whole()
-        else:
-            self._make_room()
-
-    def _whole(self) -> None:
-        messages, message = self._messages, self._message
-        assert messages is not None
-        if message is None or messages.partial:
-            self.fail(RpcError(Code.INTERNAL, "the call ended before its message"))
-            return
-        self._message = None
-        self._give_back()
         try:
-            unpacked = messages.unpacked(message)
+            self._gather(data[start:stop], ended)
         except (ServingError, RpcError) as error:
             self.fail(error)
+        except StreamFault as fault:
+            self.connection.reset(self, fault.code)
+
+    def _gather(self, data: bytes, ended: int) -> None:
+        incoming = self.incoming
+        if incoming is None:
+            incoming = self.incoming = Incoming(self, self.opening)
+        self.ended = bool(ended)
+        found = incoming.take(data, ended)
+        if len(found) > 1 or (found and self._message is not None):
+            raise RpcError(Code.UNIMPLEMENTED, "the method takes one message, the call has several")
+        self._message = found[0] if found else self._message
+        if not ended:
+            incoming.make_room()
+        elif self._message is None or incoming.messages.partial:
+            raise RpcError(Code.INTERNAL, "the call ended before its message")
         else:
-            self._begin(unpacked)
+            message, self._message = incoming.messages.unpacked(self._message), None
+            incoming.give_back()
+            self._begin(message)
 
     def _begin(self, message: bytes) -> None:
         method = self.opening.method
@@ -100,9 +95,13 @@ class UnaryCall(CallStream):
             self._running.cancel()
         self.fail(error)
 
-    @property
-    def _incomplete(self) -> bool:
-        return not self.ended
+    def receiving(self, now: float) -> float:
+        """See `Stream`."""
+        if self.ended:
+            return 0.0
+        if self.incoming is None:
+            self.incoming = Incoming(self, self.opening)
+        return self.incoming.for_s(now)
 
     def lost(self) -> None:
         """See `Stream`."""
@@ -112,7 +111,8 @@ class UnaryCall(CallStream):
 
     def _over(self) -> None:
         self._running = None
-        self._give_back()
+        if self.incoming is not None:
+            self.incoming.give_back()
         if self.client:
             self.peer.give_back(self.client)
             self.client = 0
