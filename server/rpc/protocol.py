@@ -11,7 +11,7 @@ is looked for in `sweep`, once a second: one timer is cheaper than thousands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -33,6 +33,10 @@ LINGER_S: Final = 1.0
 _PING: Final = frames.frame(frames.PING, 0, 0, b"headrace")
 
 
+def _soon(call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(call)
+
+
 @dataclass(slots=True)
 class Site:
     """What all connections of a replica share. `max_age_s` None: they may grow as old as they like."""
@@ -42,6 +46,8 @@ class Site:
     keep_alive_s: float
     receive_timeout_s: float
     max_age_s: float | None = None
+    soon: Callable[[Callable[[], None]], Any] = _soon
+    """Calls something in the loop's next turn."""
     draining: bool = False
     wires: set[Wire] = field(default_factory=set)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,7 +104,8 @@ class Wire(asyncio.Protocol):
             return
         self.connection.greet()
         if self._site.draining:
-            self.leave(at_once=False)
+            self.connection.retire(at_once=False)
+        self.flush()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -133,7 +140,7 @@ class Wire(asyncio.Protocol):
             return
         dirty = self._site.dirty
         if not dirty:
-            asyncio.get_running_loop().call_soon(self._site.flush)
+            self._site.soon(self._site.flush)
         dirty.append(self)
 
     def flush(self) -> None:
@@ -170,8 +177,8 @@ class Wire(asyncio.Protocol):
         connection, site = self.connection, self._site
         if self._born is None:
             self._born = self._heard = self._used = self._moved = self._stuck = now
-        connection.second()
         self._look(now)
+        connection.second()
         if now - self._moved > site.keep_alive_s or now - self._heard > PING_AFTER_S + PONG_WITHIN_S:
             self.transport.abort()
         elif now - self._stuck > site.receive_timeout_s:
@@ -193,7 +200,7 @@ class Wire(asyncio.Protocol):
         outbox = connection.outbox
         if connection.heard:
             self._heard = now
-        if connection.used or connection.streams:
+        if connection.latest > connection.young or connection.streams:
             self._used = now
         unread = self.transport.get_write_buffer_size()
         if outbox.moved or not (outbox.blocked or unread) or unread != self._unread:
@@ -201,7 +208,7 @@ class Wire(asyncio.Protocol):
         self._unread = unread
         if not connection.reader.midway:
             self._stuck = now
-        connection.heard = connection.used = outbox.moved = False
+        connection.heard = outbox.moved = False
 
     def _late(self, now: float) -> None:
         timeout_s = self._site.receive_timeout_s

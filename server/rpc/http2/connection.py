@@ -63,7 +63,7 @@ class Connection:
 
     __slots__ = (
         "_blocks", "_dropped", "_interpret", "goodwill", "grants", "heard", "known", "last_taken", "latest", "outbox",
-        "over", "reader", "room", "settled", "streams", "used", "young",
+        "over", "reader", "room", "settled", "streams", "young",
     )  # fmt: skip
 
     def __init__(self, interpret: Callable[[Headers], Opening], wake: Callable[[], None], room: int) -> None:
@@ -77,8 +77,8 @@ class Connection:
         self.last_taken = STREAM_BITS
         """Streams after it are not taken any more."""
         self.over = False
-        self.heard = self.used = False
-        """Since these were last set to false: something came; a stream was there."""
+        self.heard = False
+        """Something came since this was last set to false."""
         self.settled = False
         """The peer's first frame has come."""
         self.reader = Reader(self)
@@ -101,7 +101,6 @@ class Connection:
             self.reader.read(data)
         except ConnectionFault as fault:
             self.end(fault.code, str(fault))
-        self.used |= bool(self.streams)
 
     # -- for the reader ---------------------------------------------------------------------------------------------
 

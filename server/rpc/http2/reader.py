@@ -43,7 +43,8 @@ class Reader:
     @property
     def midway(self) -> bool:
         """The peer has said half of something: a frame, a block of headers, its greeting."""
-        return bool(self._rest) or self._block is not None or self._open is not None or not self._greeted
+        settled = self._connection.settled
+        return bool(self._rest) or self._block is not None or self._open is not None or not settled
 
     def read(self, data: bytes) -> None:  # noqa: PLR0912 - the hot path: a call for each kind of frame would show
         """Bytes have come. Raises ConnectionFault."""
@@ -53,6 +54,9 @@ class Reader:
         at = 0
         if not self._greeted:
             at = self._preface(data)
+            if not at:
+                self._rest = data
+                return
         elif self._open is not None:
             at = self._more(data)
         streams, known, end = connection.streams, connection.known, len(data)
@@ -95,7 +99,7 @@ class Reader:
         self._rest = data[at:]
 
     def _preface(self, data: bytes) -> int:
-        """Where frames begin, or the start if they do not yet. Raises ConnectionFault."""
+        """Where frames begin; 0 if they do not yet. Raises ConnectionFault."""
         begun = data[: len(PREFACE)]
         if not PREFACE.startswith(begun):
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"this is HTTP/2 with prior knowledge, found {begun[:24]!r}")

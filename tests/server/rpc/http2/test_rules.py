@@ -266,6 +266,13 @@ def test_what_is_no_preface_ends_the_connection(said):
     assert peer.say(said).heard()[0].code is Code.PROTOCOL_ERROR
 
 
+def test_a_greeting_may_come_byte_by_byte():
+    peer = Peer(greeted=False)
+    for byte in frames.PREFACE + frame(frames.SETTINGS, 0, 0):
+        peer.say(bytes((byte,)))
+    assert [(each.kind, each.flags) for each in peer.heard()] == [(frames.SETTINGS, frames.ACK)]
+
+
 @pytest.mark.parametrize("said", [frame(frames.PING, 0, 0, bytes(8)), frame(frames.SETTINGS, frames.ACK, 0)])
 def test_settings_come_first(said):
     peer = Peer(greeted=False)
