@@ -78,6 +78,7 @@ def _described(package: str) -> descriptor_pb2.FileDescriptorProto:
 _own = descriptor_pool.DescriptorPool()  # not the default: another package of the process may have them there
 for _package in PACKAGES:
     _own.Add(_described(_package))
+_pools = (descriptor_pool.Default(), _own)
 _message = _own.FindMessageTypeByName
 Request: Any = message_factory.GetMessageClass(_message(f"{PACKAGES[0]}.ServerReflectionRequest"))
 Response: Any = message_factory.GetMessageClass(_message(f"{PACKAGES[0]}.ServerReflectionResponse"))
@@ -101,17 +102,34 @@ class Reflection:
             for name in self._services:
                 answer.list_services_response.service.add(name=name)
             return
-        symbol, name = question.file_containing_symbol, question.file_by_filename
-        for pool in (descriptor_pool.Default(), _own):
-            try:
-                file = pool.FindFileContainingSymbol(symbol) if symbol else pool.FindFileByName(name)
-            except KeyError:
-                continue
+        name = question.file_containing_symbol or question.file_by_filename
+        file = _file_of(name) if question.file_containing_symbol else _file_named(name)
+        if file is None:
+            answer.error_response.error_code = _NOT_FOUND
+            answer.error_response.error_message = f"nothing here is called {name[:200]!r}"
+        else:
             files = _with_imports(file).values()
             answer.file_descriptor_response.file_descriptor_proto.extend(each.serialized_pb for each in files)
-            return
-        answer.error_response.error_code = _NOT_FOUND
-        answer.error_response.error_message = f"nothing here is called {(symbol or name)[:200]!r}"
+
+
+def _file_of(symbol: str) -> FileDescriptor | None:
+    """The file that defines `symbol`, or what it is part of: pools do not find methods and fields."""
+    for name in (symbol, symbol.rpartition(".")[0]):
+        for pool in _pools:
+            try:
+                return pool.FindFileContainingSymbol(name)
+            except KeyError:
+                continue
+    return None
+
+
+def _file_named(name: str) -> FileDescriptor | None:
+    for pool in _pools:
+        try:
+            return pool.FindFileByName(name)
+        except KeyError:
+            continue
+    return None
 
 
 def _with_imports(file: FileDescriptor) -> dict[str, FileDescriptor]:
