@@ -38,7 +38,7 @@ class GrpcFront:
         *,
         max_body_bytes: int,
         keep_alive_s: float,
-        receive_timeout_s: float = 60.0,
+        receive_timeout_s: float,
         max_age_s: float | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
