@@ -36,7 +36,7 @@ _LONGEST_S: Final = 365 * 86_400.0
 class Opening:
     """One way in which calls begin."""
 
-    __slots__ = ("head", "length", "limit", "method", "timeout_s", "unpack")
+    __slots__ = ("_kind", "head", "length", "limit", "method", "timeout_s", "unpack")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Opening:
         packing: bytes = b"identity",
         head: Head | BadRequest | None = None,
     ) -> None:
+        self._kind = UnaryCall if isinstance(method, Unary) else StreamCall
         self.method = method
         self.limit = limit
         self.length = length
@@ -59,9 +60,7 @@ class Opening:
 
     def begin(self, connection: Connection, number: int) -> Stream:
         """See `http2.connection.Opening`."""
-        if isinstance(self.method, Unary):
-            return UnaryCall(connection, number, self)
-        return StreamCall(connection, number, self)
+        return self._kind(connection, number, self)
 
 
 def read_opening(headers: Headers, methods: Mapping[bytes, Unary | Streaming], limit: int) -> Opening:

@@ -61,7 +61,7 @@ class StreamCall(CallStream):
         except (ServingError, RpcError) as error:
             self.broken(error)
         except StreamFault as fault:
-            self.connection.reset(self, fault.code)
+            self.connection.blame(self, fault.code)
         else:
             self.ended = bool(ended)
             self._waiting.extend((message, self.incoming.asked) for message in found)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from headrace.errors import ServingError
 from server.rpc.call import CallStream
-from server.rpc.calls import Running, Unary
+from server.rpc.calls import Running
 from server.rpc.framing import PREFIX, PREFIX_BYTES, Sent, prefix
 from server.rpc.http2.connection import Connection
+from server.rpc.http2.errors import Code as Http2Code
 from server.rpc.http2.errors import StreamFault
 from server.rpc.incoming import Incoming
 from server.rpc.status import Code, RpcError
@@ -51,7 +52,7 @@ class UnaryCall(CallStream):
         except (ServingError, RpcError) as error:
             self.fail(error)
         except StreamFault as fault:
-            self.connection.reset(self, fault.code)
+            self.connection.blame(self, fault.code)
 
     def _gather(self, data: bytes, ended: int) -> None:
         incoming = self.incoming
@@ -72,9 +73,7 @@ class UnaryCall(CallStream):
             self._begin(message)
 
     def _begin(self, message: bytes) -> None:
-        method = self.opening.method
-        assert isinstance(method, Unary)
-        self._running = method.begin(message, self)
+        self._running = self.opening.method.begin(message, self)  # type: ignore[union-attr]
 
     def answer(self, message: bytes, trailing: Metadata = ()) -> None:
         """See `calls.UnaryCall`."""
@@ -93,7 +92,10 @@ class UnaryCall(CallStream):
         """See `Stream`."""
         if self._running is not None:
             self._running.cancel()
-        self.fail(error)
+        if self.pending:
+            self.connection.reset(self, Http2Code.CANCEL)  # half of its answer has left
+        else:
+            self.fail(error)
 
     def receiving(self, now: float) -> float:
         """See `Stream`."""

@@ -114,9 +114,9 @@ class Connection:
         if stream is None:
             self._gone("DATA", number)
         elif stream.ended:
-            self.reset(stream, Code.STREAM_CLOSED)
+            self.blame(stream, Code.STREAM_CLOSED)
         elif size > stream.room:
-            self.reset(stream, Code.FLOW_CONTROL_ERROR)
+            self.blame(stream, Code.FLOW_CONTROL_ERROR)
         else:
             return stream
         return None
@@ -174,9 +174,9 @@ class Connection:
             if block.number not in self._dropped:
                 raise ConnectionFault(Code.STREAM_CLOSED, f"HEADERS for stream {block.number}, which is gone")
         elif stream.ended:
-            self.reset(stream, Code.STREAM_CLOSED)
+            self.blame(stream, Code.STREAM_CLOSED)
         elif not block.ended or any(name.startswith(b":") for name, _ in headers):
-            self.reset(stream, Code.PROTOCOL_ERROR)
+            self.blame(stream, Code.PROTOCOL_ERROR)
         else:
             stream.received(b"", 0, 0, 1)
 
@@ -203,14 +203,18 @@ class Connection:
             self._drop(stream.number)
 
     def reset(self, stream: Stream, code: Code) -> None:
-        """End a stream before its time, ours to say."""
+        """End a stream before its time."""
         self.outbox.control(frames.reset(stream.number, code))
         self._drop(stream.number)
         self.gone(stream)
+
+    def blame(self, stream: Stream, code: Code) -> None:
+        """End a stream whose peer has broken the rules. Raises ConnectionFault if it does so again and again."""
+        self.reset(stream, code)
         self.goodwill.spend(REFUSED, "streams that break the rules")
 
     def gone(self, stream: Stream) -> None:
-        """The stream has ended before its time."""
+        """The stream has ended before its time, and both sides know."""
         self.outbox.forget(stream.number)
         del self.streams[stream.number]
         stream.lost()

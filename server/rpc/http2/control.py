@@ -56,7 +56,7 @@ def _priority(connection: Connection, flags: int, number: int, payload: bytes) -
         stream = connection.streams.get(number)
         if stream is None:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"stream {number} depends on itself")
-        connection.reset(stream, Code.PROTOCOL_ERROR)
+        connection.blame(stream, Code.PROTOCOL_ERROR)
 
 
 def _reset(connection: Connection, flags: int, number: int, payload: bytes) -> None:
@@ -111,13 +111,13 @@ def _window_update(connection: Connection, flags: int, number: int, payload: byt
     if number > connection.latest:
         raise ConnectionFault(Code.PROTOCOL_ERROR, f"WINDOW_UPDATE for stream {number}, which never began")
     if not size and stream is not None:
-        connection.reset(stream, Code.PROTOCOL_ERROR)
+        connection.blame(stream, Code.PROTOCOL_ERROR)
     elif not size:
         raise ConnectionFault(Code.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
     elif number == 0:
         connection.outbox.widen(None, size)
     elif stream is not None and not connection.outbox.widen(stream, size):
-        connection.reset(stream, Code.FLOW_CONTROL_ERROR)
+        connection.blame(stream, Code.FLOW_CONTROL_ERROR)
     connection.goodwill.spend(IDLE_FRAME, "WINDOW_UPDATE")
 
 

@@ -4,6 +4,7 @@ import pytest
 from grpc_caller import CALL, STREAM, WAIT, message, methods
 from http2_peer import Peer, body, frame, parse
 
+from headrace.errors import ModelNotReady
 from server.rpc.http2 import frames
 from server.rpc.http2.errors import Code
 from server.rpc.http2.settings import settings
@@ -279,3 +280,19 @@ def test_who_comes_while_the_server_drains_is_told_at_once():
     transport = Transport()
     late.connection_made(transport)
     assert [each.kind for each in parse(b"".join(transport.writes))][-1] == frames.GOAWAY
+
+
+def test_calls_that_are_given_up_hear_why_unless_half_of_their_answer_has_left():
+    client = Client()
+    client.say(settings({4: 3}), client.call(1), client.call(3, WAIT), client.headers(5, STREAM))
+    client.kinds()
+    client.wire.abandon(ModelNotReady("going"))
+    heard = client.heard()
+    ends = {each.stream: each for each in heard if each.kind in (frames.HEADERS, frames.RST_STREAM) and each.stream}
+    assert ends[1].code is Code.CANCEL
+    said = [dict(client.decoder.decode(each.payload, raw=True)) for each in heard if each.kind == frames.HEADERS]
+    assert [(fields[b"grpc-status"], fields[b"grpc-message"]) for fields in said] == [(b"14", b"going")] * 2
+    assert [each.cancelled for each in client.calls[:1]] == [True]
+    assert client.calls[1].over == "cancelled"
+    assert client.transport.closing
+    assert not client.connection.streams
