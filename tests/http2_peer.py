@@ -91,16 +91,12 @@ class Peer:
     """`say` frames, then look at what was `heard` since the last time."""
 
     def __init__(self, interpret=None, *, greeted=True, room=1 << 20, asks=None):
-        self.woken = 0
-        self.connection = Connection(interpret or interpreter(), self._wake, room)
+        self.connection = Connection(interpret or interpreter(), lambda: None, room)
         self.encoder, self.decoder = Encoder(), Decoder()
         if greeted:
             self.connection.greet()
             self.say(frames.PREFACE, settings(asks or {}))
             self.greeting = self.heard()
-
-    def _wake(self):
-        self.woken += 1
 
     def say(self, *said):
         self.connection.receive(b"".join(said))

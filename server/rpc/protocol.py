@@ -1,7 +1,8 @@
 """The socket of one gRPC connection: bytes to `http2.connection`, the outbox's pieces to the transport.
 
     data_received -> Connection.receive ... what is answered at once is written at once
-    answers of a later turn of the loop -> Site.dirty -> one write per connection and turn
+    an answer of a later turn of the loop -> if it is the only one awaited: written at once
+                                          -> else Site.dirty -> one write per connection and turn
 
 Invariants: 1. A peer that does not read what it is sent is not read from. 2. A connection that is over is closed once
 its last words are written; one that leaves, once its calls are answered. 3. Whoever is idle, slow, silent or too old
@@ -76,7 +77,7 @@ class Wire(asyncio.Protocol):
     """One gRPC connection's socket."""
 
     __slots__ = (
-        "_born", "_final", "_heard", "_left", "_moved", "_reading", "_site", "_stuck", "_unread", "_used",
+        "_born", "_dirty", "_final", "_heard", "_left", "_moved", "_reading", "_site", "_stuck", "_unread", "_used",
         "connection", "transport",
     )  # fmt: skip
 
@@ -84,7 +85,7 @@ class Wire(asyncio.Protocol):
         self._site = site
         self.connection = RpcConnection(site, self)
         self.transport: Any = None
-        self._reading = self._final = False
+        self._reading = self._dirty = self._final = False
         self._left: float | None = None
         self._born: float | None = None
         self._unread = 0
@@ -135,9 +136,13 @@ class Wire(asyncio.Protocol):
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """The outbox has something, where there was nothing."""
-        if self._reading:
+        """The outbox has something new."""
+        if self._reading or self._dirty:
             return
+        if len(self.connection.streams) <= 1:
+            self.flush()  # there is nothing that it could leave together with
+            return
+        self._dirty = True
         dirty = self._site.dirty
         if not dirty:
             self._site.soon(self._site.flush)
@@ -147,6 +152,7 @@ class Wire(asyncio.Protocol):
         """Write what is in the outbox."""
         connection, transport = self.connection, self.transport
         pieces = connection.outbox.pieces
+        self._dirty = False
         if transport.is_closing():
             pieces.clear()
             return

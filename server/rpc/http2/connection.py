@@ -201,6 +201,8 @@ class Connection:
         if not stream.ended:
             self.outbox.control(frames.reset(stream.number, Code.NO_ERROR))
             self._drop(stream.number)
+        if not self.streams and self.last_taken != STREAM_BITS:
+            self.outbox.wake()  # that was what it was kept open for
 
     def reset(self, stream: Stream, code: Code) -> None:
         """End a stream before its time."""

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """One connection's. `wake` is called when there are pieces and there were none before."""
+    """One connection's. `wake` is called whenever there are new pieces, and those make sense together."""
 
-    __slots__ = ("_told", "_wake", "blocked", "frame_bytes", "initial", "moved", "pieces", "window")
+    __slots__ = ("_told", "blocked", "frame_bytes", "initial", "moved", "pieces", "wake", "window")
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
+        self.wake = wake
         self._told = False
         """The peer knows that no table is used."""
         self.pieces: list[bytes | memoryview] = []
@@ -40,9 +40,8 @@ class Outbox:
 
     def control(self, frame: bytes) -> None:
         """A whole frame that no window holds back."""
-        if not self.pieces:
-            self._wake()
         self.pieces.append(frame)
+        self.wake()
 
     def answer(self, stream: Stream, head: Block, prefix: bytes, body: bytes, tail: Block) -> bool:
         """All that a stream ever sends: headers, data, ending headers. True: it has left, and nothing is pending."""
@@ -52,13 +51,12 @@ class Outbox:
             return self.data(stream, prefix, body, tail=tail)
         self.window -= size
         number = stream.number.to_bytes(4, "big")
-        if not self.pieces:
-            self._wake()
         self.pieces += (
             head.front, number, head.payload,
             size.to_bytes(3, "big"), b"\0\0", number, prefix, body,
             tail.front, number, tail.payload,
         )  # fmt: skip
+        self.wake()
         return True
 
     def headers(self, number: int, block: Block) -> None:
@@ -136,7 +134,7 @@ class Outbox:
         return True
 
     def _frame(self, number: int, pending: deque[memoryview], size: int) -> None:
-        self.control(HEAD.pack(size >> 8, size & 0xFF, DATA, 0, number))
+        self.pieces.append(HEAD.pack(size >> 8, size & 0xFF, DATA, 0, number))
         while size:
             part = pending.popleft()
             if len(part) > size:
@@ -144,3 +142,4 @@ class Outbox:
                 part = part[:size]
             self.pieces.append(part)
             size -= len(part)
+        self.wake()

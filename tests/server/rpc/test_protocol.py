@@ -101,6 +101,19 @@ def test_answers_of_one_turn_are_written_together():
     assert client.answers() == {1 + 2 * at: message(b"yes") for at in range(10)}
 
 
+def test_an_answer_that_leaves_nothing_to_wait_for_is_written_at_once():
+    client = Client()
+    client.say(client.call(1, WAIT), client.call(3, WAIT))
+    for each in client.calls:
+        each.call.answer(b"yes")
+    client.turn()
+    client.say(client.call(5, WAIT))
+    client.heard()
+    client.calls[2].call.answer(b"yes")
+    assert client.answers() == {5: message(b"yes")}
+    assert not client.soon
+
+
 def test_what_is_answered_at_once_is_written_at_once():
     client = Client()
     client.say(client.call(1), client.call(3))
