@@ -100,6 +100,8 @@ class Peer:
 
     def say(self, *said):
         self.connection.receive(b"".join(said))
+        while self.connection.reader.behind:
+            self.connection.receive(b"")
         return self
 
     def heard(self):

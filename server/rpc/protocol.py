@@ -4,9 +4,10 @@
     an answer of a later turn of the loop -> if it is the only one awaited: written at once
                                           -> else Site.dirty -> one write per connection and turn
 
-Invariants: 1. A peer that does not read what it is sent is not read from. 2. A connection that is over is closed once
-its last words are written; one that leaves, once its calls are answered. 3. Whoever is idle, slow, silent or too old
-is looked for in `sweep`, once a second: one timer is cheaper than thousands.
+Invariants: 1. A peer that does not read what it is sent is not read from, and one that says much at once is read a part
+in each turn. 2. A connection that is over is closed once its last words are written; one that leaves, once its calls
+are answered. 3. Whoever is idle, slow, silent or too old is looked for in `sweep`, once a second: one timer is cheaper
+than thousands.
 """
 
 from __future__ import annotations
@@ -77,15 +78,15 @@ class Wire(asyncio.Protocol):
     """One gRPC connection's socket."""
 
     __slots__ = (
-        "_born", "_dirty", "_final", "_heard", "_left", "_moved", "_reading", "_site", "_stuck", "_unread", "_used",
-        "connection", "transport",
+        "_born", "_dirty", "_final", "_full", "_heard", "_left", "_moved", "_reading", "_site", "_stuck", "_unread",
+        "_used", "connection", "transport",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self.connection = RpcConnection(site, self)
         self.transport: Any = None
-        self._reading = self._dirty = self._final = False
+        self._reading = self._dirty = self._final = self._full = False
         self._left: float | None = None
         self._born: float | None = None
         self._unread = 0
@@ -115,6 +116,15 @@ class Wire(asyncio.Protocol):
         self._reading = False
         if self.connection.outbox.pieces:
             self.flush()
+        if self.connection.reader.behind and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self._site.soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """There was more than is for one turn of the loop."""
+        if not self.transport.is_closing():
+            self.data_received(b"")
+            self._may_read()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -125,12 +135,17 @@ class Wire(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
+        self._full = True
         if not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
-        if not self.transport.is_closing():
+        self._full = False
+        self._may_read()
+
+    def _may_read(self) -> None:
+        if not (self._full or self.connection.reader.behind or self.transport.is_closing()):
             self.transport.resume_reading()
 
     # -- writing ----------------------------------------------------------------------------------------------------

@@ -96,6 +96,7 @@ class Connection:
         """Bytes have come from the peer."""
         self.heard = True
         if self.over:
+            self.reader.behind = False
             return
         try:
             self.reader.read(data)

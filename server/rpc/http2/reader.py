@@ -7,12 +7,12 @@
 
 Receives bytes from `connection`, whose part it is; the first two lines are the hot path and stand in one loop.
 Invariants: 1. No frame has any effect before it is whole, but for DATA. 2. It holds less than one frame, and one block
-of headers.
+of headers, besides what it is behind with. 3. `MOST_FRAMES` are read at a time.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from server.rpc.http2 import control, frames
 from server.rpc.http2.errors import Code, ConnectionFault
@@ -24,17 +24,22 @@ if TYPE_CHECKING:
     from server.rpc.http2.connection import Connection
     from server.rpc.http2.stream import Stream
 
+MOST_FRAMES: Final = 128
+"""In one go: others have their turn then. Some milliseconds at worst, when all are headers never seen before."""
+
 _unpack = frames.HEAD.unpack_from
 
 
 class Reader:
     """What `connection` has not read yet."""
 
-    __slots__ = ("_block", "_connection", "_greeted", "_open", "_rest")
+    __slots__ = ("_block", "_connection", "_greeted", "_open", "_rest", "behind")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._greeted = False
+        self.behind = False
+        """There were more frames than are for one turn: read on (with no bytes) in the next."""
         self._rest = b""
         self._block: control.Block | None = None
         self._open: tuple[Stream | None, int, int] | None = None
@@ -46,9 +51,9 @@ class Reader:
         settled = self._connection.settled
         return bool(self._rest) or self._block is not None or self._open is not None or not settled
 
-    def read(self, data: bytes) -> None:  # noqa: PLR0912 - the hot path: a call for each kind of frame would show
+    def read(self, data: bytes) -> None:
         """Bytes have come. Raises ConnectionFault."""
-        connection = self._connection
+        self.behind = False
         if self._rest:
             data = self._rest + data
         at = 0
@@ -59,8 +64,15 @@ class Reader:
                 return
         elif self._open is not None:
             at = self._more(data)
+        self._rest = self._frames(data, at)
+
+    def _frames(self, data: bytes, at: int) -> bytes:  # noqa: PLR0912 - the hot path: calls for each kind would show
+        """Take frames from `at` on. Returns the bytes that are left."""
+        connection = self._connection
         streams, known, end = connection.streams, connection.known, len(data)
-        while end - at >= HEAD_BYTES:
+        for _ in range(MOST_FRAMES):
+            if end - at < HEAD_BYTES:
+                break
             upper, lower, kind, flags, number = _unpack(data, at)
             size = upper << 8 | lower
             start = at + HEAD_BYTES
@@ -96,7 +108,9 @@ class Reader:
                     continue
             self._frame(kind, flags, number & STREAM_BITS, data[start:stop])
             known = connection.known
-        self._rest = data[at:]
+        else:
+            self.behind = True
+        return data[at:]
 
     def _preface(self, data: bytes) -> int:
         """Where frames begin; 0 if they do not yet. Raises ConnectionFault."""

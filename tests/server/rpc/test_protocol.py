@@ -7,6 +7,7 @@ from http2_peer import Peer, body, frame, parse
 from headrace.errors import ModelNotReady
 from server.rpc.http2 import frames
 from server.rpc.http2.errors import Code
+from server.rpc.http2.reader import MOST_FRAMES
 from server.rpc.http2.settings import settings
 from server.rpc.protocol import LINGER_S, PING_AFTER_S, PONG_WITHIN_S, Site, Wire
 
@@ -83,8 +84,9 @@ class Client(Peer):
 
     def turn(self):
         """The loop's next."""
-        while self.soon:
-            self.soon.pop()()
+        calls, self.soon[:] = self.soon[:], []
+        for each in calls:
+            each()
 
     def kinds(self):
         return [each.kind for each in self.heard()]
@@ -127,6 +129,21 @@ def test_a_peer_that_does_not_read_is_not_read_from():
     assert not client.transport.reading
     client.wire.resume_writing()
     assert client.transport.reading
+
+
+def test_who_says_much_at_once_is_read_a_part_in_each_turn():
+    client = Client()
+    client.say(*(client.call(1 + 2 * at) for at in range(MOST_FRAMES)))
+    assert len(client.answers()) == MOST_FRAMES // 2
+    assert not client.transport.reading
+    client.wire.pause_writing()
+    client.turn()
+    assert len(client.answers()) == MOST_FRAMES // 2
+    client.turn()
+    assert not client.transport.reading, "it does not read"
+    client.wire.resume_writing()
+    assert client.transport.reading
+    assert not client.soon
 
 
 def test_nothing_is_written_to_a_transport_that_closes():
