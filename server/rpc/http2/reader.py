@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from server.rpc.http2.stream import Stream
 
 MOST_FRAMES: Final = 128
-"""In one go: others have their turn then. Some milliseconds at worst, when all are headers never seen before."""
+"""In one go: others have their turn then."""
+MOST_BLOCKS = 16
+"""Of headers that are not known, in one go: each takes as long as dozens of other frames."""
 
 _unpack = frames.HEAD.unpack_from
 
@@ -70,6 +72,7 @@ class Reader:
         """Take frames from `at` on. Returns the bytes that are left."""
         connection = self._connection
         streams, known, end = connection.streams, connection.known, len(data)
+        blocks = 0
         for _ in range(MOST_FRAMES):
             if end - at < HEAD_BYTES:
                 break
@@ -108,6 +111,10 @@ class Reader:
                     continue
             self._frame(kind, flags, number & STREAM_BITS, data[start:stop])
             known = connection.known
+            blocks += kind == frames.HEADERS
+            if blocks == MOST_BLOCKS:
+                self.behind = True
+                break
         else:
             self.behind = True
         return data[at:]
