@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import resource
 import socket
 import subprocess
 import tempfile
@@ -118,7 +119,7 @@ def stream_rate(port, data, seconds):
         return answers / (time.perf_counter() - start)
 
 
-def idle_kb(server, port):
+def idle_kb(server, port, count):
     """Memory that a connection takes which has had a call, and has none: the difference by many, in KB each."""
     call = framed(message("tiny", np.zeros((1, 64), np.float32)))
     from hpack import Encoder
@@ -133,7 +134,7 @@ def idle_kb(server, port):
     async def hold():
         before = memory_kb(server.pid)
         open_ones = []
-        for _ in range(IDLE // 100):
+        for _ in range(count // 100):
             pairs = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(100)))
             for _, writer in pairs:
                 writer.write(said)
@@ -142,7 +143,7 @@ def idle_kb(server, port):
         after = memory_kb(server.pid)
         for _, writer in open_ones:
             writer.transport.abort()
-        return (after - before) / IDLE
+        return (after - before) / count
 
     return asyncio.run(hold())
 
@@ -155,9 +156,9 @@ def main():
 
 
 def measure(folder, given):
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_NOFILE, (IDLE * 2 + 1000,) * 2)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    idle_ones = min(IDLE, most - 1000)
     file = folder / "models" / "tiny" / "1" / "model.onnx"
     models.mlp(file, 64, 64, 8)
     large = folder / "models" / "large" / "1" / "model.onnx"
@@ -198,7 +199,7 @@ def measure(folder, given):
 
         each_round()  # warm up
         rounds = [each_round() for _ in range(given.rounds)]
-        idle = idle_kb(server, GRPC)
+        idle = idle_kb(server, GRPC, idle_ones)
     ratios = {
         "gRPC infer / grpc.aio echo, 32 connections (bar 8)": lambda r: r["grpc 32"] / r["echo 32"],
         "gRPC infer / grpc.aio echo, 4 x 8 streams (bar 10)": lambda r: r["grpc 4x8"] / r["echo 4x8"],
