@@ -16,7 +16,7 @@ CALL = [
     (b"content-type", b"application/grpc"),
     (b"te", b"trailers"),
 ]
-LIMIT = 100_000
+LIMIT = 500_000
 
 
 def headers(**changed):

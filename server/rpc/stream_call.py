@@ -21,7 +21,7 @@ from server.rpc.http2.connection import Connection
 from server.rpc.http2.errors import StreamFault
 from server.rpc.http2.goodwill import ANSWERED
 from server.rpc.http2.headers import Block
-from server.rpc.http2.settings import WINDOW
+from server.rpc.http2.settings import ROOM
 from server.rpc.incoming import Incoming
 from server.rpc.status import Code, RpcError
 from server.rpc.trailers import HEAD, OK, failed
@@ -81,7 +81,7 @@ class StreamCall(CallStream):
         if self._receiver is None:
             return
         if not self.ended:
-            if self._owed >= WINDOW >> 1:
+            if self._owed >= ROOM >> 1:
                 self.grow(self._owed)
                 self._owed = 0
             incoming.make_room()

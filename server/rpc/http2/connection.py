@@ -23,21 +23,23 @@ from server.rpc.http2.headers import Blocks, Headers
 from server.rpc.http2.outbox import Outbox
 from server.rpc.http2.reader import Reader
 from server.rpc.http2.settings import (
+    INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_HEADER_LIST_SIZE,
     MAX_WINDOW,
+    ROOM,
     WINDOW,
     settings,
 )
 from server.rpc.http2.stream import Stream
 
-MAX_STREAMS: Final = 1024
+MAX_STREAMS: Final = 512
 MAX_HEADERS_BYTES: Final = 16 << 10
 """What clients are told; what is longer than `headers.MAX_LIST_BYTES` ends the connection."""
 _REMEMBERED: Final = 256
 """Streams we have ended before the peer: what it had on its way for them is no fault."""
 _GREETING: Final = settings(
-    {MAX_CONCURRENT_STREAMS: MAX_STREAMS, MAX_HEADER_LIST_SIZE: MAX_HEADERS_BYTES}
+    {MAX_CONCURRENT_STREAMS: MAX_STREAMS, INITIAL_WINDOW_SIZE: ROOM, MAX_HEADER_LIST_SIZE: MAX_HEADERS_BYTES}
 ) + frames.window_update(0, MAX_WINDOW - WINDOW)
 
 

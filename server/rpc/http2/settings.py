@@ -20,6 +20,8 @@ MAX_HEADER_LIST_SIZE: Final = 0x6
 
 WINDOW: Final = 65_535
 """Bytes that may be sent on a new stream, and on a new connection, unless somebody says otherwise."""
+ROOM: Final = 256 << 10
+"""Bytes that a peer may send on a new stream of ours: most messages, and the first round trip of the others."""
 MAX_WINDOW: Final = 2**31 - 1
 _SETTING: Final = struct.Struct(">HL")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from server.rpc.http2.frames import window_update
 from server.rpc.http2.headers import Block
-from server.rpc.http2.settings import WINDOW
+from server.rpc.http2.settings import ROOM
 
 if TYPE_CHECKING:
     from server.rpc.http2.connection import Connection
@@ -27,7 +27,7 @@ class Stream:
     def __init__(self, connection: Connection, number: int) -> None:
         self.connection = connection
         self.number = number
-        self.room = WINDOW
+        self.room = ROOM
         self.window = connection.outbox.initial
         self.ended = False
         self.pending: deque[memoryview] | None = None

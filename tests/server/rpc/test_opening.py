@@ -13,6 +13,7 @@ from server.rpc.clients import Peer as Client
 from server.rpc.framing import prefix
 from server.rpc.http2 import frames
 from server.rpc.http2.errors import Code
+from server.rpc.http2.settings import ROOM
 
 
 def refused(caller, stream=1):
@@ -163,11 +164,11 @@ def test_a_message_is_whole_however_it_is_cut(size, cuts):
 
 def test_room_for_a_message_larger_than_a_window_is_made_at_once():
     caller = Caller(asks={4: 1 << 20})
-    data = message(bytes(90_000))
+    data = message(bytes(400_000))
     caller.say(window_update(0, 1 << 20), caller.headers(1), body(1, data[:100]))
     (update,) = caller.heard()
     assert (update.kind, update.stream) == (frames.WINDOW_UPDATE, 1)
-    assert int.from_bytes(update.payload, "big") == len(data) - 65_535
+    assert int.from_bytes(update.payload, "big") == len(data) - ROOM
     caller.say(*(body(1, data[at : at + 16_000]) for at in range(100, len(data), 16_000)), body(1, b"", ends=True))
     assert caller.outcome()[1] == data
 
@@ -265,7 +266,7 @@ def test_the_window_of_a_stream_grows_by_what_is_taken_and_no_more():
     assert len(receiver.heard) == 100
     receiver.call.release()
     assert len(receiver.heard) == sent
-    assert stream.room > 60_000
+    assert stream.room > ROOM // 2
     assert all(each == bytes(500) for each in receiver.heard)
 
 
@@ -274,7 +275,7 @@ def test_a_held_stream_takes_messages_that_are_larger_than_its_window_one_by_one
     caller.connection.outbox.window = 1 << 24
     caller.say(caller.headers(1, STREAM))
     stream, receiver = caller.connection.streams[1], caller.calls[0]
-    large = message(bytes(90_000))
+    large = message(bytes(400_000))
     left = large * 5
     receiver.call.hold()
 

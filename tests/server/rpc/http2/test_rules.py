@@ -160,7 +160,7 @@ RESETS_THE_STREAM = {
     "6.9 WINDOW_UPDATE of a stream by nothing": (lambda p: opened(p) + window_update(1, 0), Code.PROTOCOL_ERROR),
     "6.9.1 a window beyond the largest": (lambda p: opened(p) + window_update(1, MAX_WINDOW), Code.FLOW_CONTROL_ERROR),
     "6.9.1 more than the window": (
-        lambda p: opened(p) + body(1, bytes(16384)) * 3 + body(1, bytes(16384)),
+        lambda p: opened(p) + body(1, bytes(16384)) * 16 + body(1, b'x'),
         Code.FLOW_CONTROL_ERROR,
     ),
     "8.1 a second HEADERS that does not end": (lambda p: opened(p) + p.headers(1), Code.PROTOCOL_ERROR),
@@ -252,7 +252,7 @@ def test_it_is_answered_however_it_is_cut(said, at_a_time):
 
 def test_the_greeting_says_what_is_taken():
     first, second = Peer().greeting[:2]
-    assert (first.kind, first.payload) == (frames.SETTINGS, b"\0\3\0\0\4\0\0\6\0\0\x40\0")
+    assert (first.kind, first.payload) == (frames.SETTINGS, b"\0\3\0\0\2\0\0\4\0\4\0\0\0\6\0\0\x40\0")
     assert (second.kind, second.stream, int.from_bytes(second.payload, "big")) == (
         frames.WINDOW_UPDATE,
         0,

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.rpc.http2 import frames
+from server.rpc.http2.connection import MAX_STREAMS
 from server.rpc.http2.frames import window_update
 from server.rpc.http2.grants import Grants
-from server.rpc.http2.settings import WINDOW
+from server.rpc.http2.settings import ROOM, WINDOW
 
 
 def data_of(heard):
@@ -145,7 +146,7 @@ def test_padding_does_not_use_up_the_window():
     peer.say(peer.headers(1))
     for _ in range(2000):
         peer.say(frames.frame(frames.DATA, frames.PADDED, 1, b"\xff" + bytes(255)))
-    assert peer.connection.streams[1].room == WINDOW
+    assert peer.connection.streams[1].room == ROOM
     assert not peer.connection.over
 
 
@@ -205,5 +206,5 @@ def test_windows_that_are_never_widened_hold_no_more_than_the_answers(windows):
     peer.connection.outbox.window = connection_window
     for at in range(2000):
         peer.say(peer.call(1 + 2 * at))
-    assert len(peer.connection.streams) <= 1024
+    assert len(peer.connection.streams) <= MAX_STREAMS
     assert sent(peer.heard()) == 0
