@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2 as pb
 
-from headrace.errors import ModelNotFound, NotSupported, ServingError
+from headrace.errors import ModelNotFound, NotSupported, Overloaded, ServingError
 from headrace.requests import InferRequest, InferResponse
 from server import explain, v2
 from server.dataplane import DataPlane
@@ -34,7 +34,6 @@ from server.statistics import Statistics
 
 NAME = "inference.GRPCInferenceService"
 
-Read = TypeVar("Read")
 Outcome: TypeAlias = InferResponse | ServingError
 
 _NO_SHARED_MEMORY = (
@@ -97,16 +96,22 @@ class Servicer:
 
     def _submit(self, data: bytes, call: Call, client: int, then: Callable[..., None], whom: Any) -> Running:
         """Start the request in `data`; `then(whom, request, outcome)`, unless this raises since it is refused."""
-        head = self._counted(call.head)
-        if self._dataplane.overloaded:
-            self._refuse_unread(forms.known(data), head)
-        since = time.monotonic()
-        request = self._counted(forms.read, data)
+        try:
+            head = call.head()
+            if self._dataplane.overloaded:
+                self._refuse_unread(forms.known(data), head)
+            since = time.monotonic()
+            request = forms.read(data)
+        except ServingError as error:
+            if not isinstance(error, Overloaded):  # those are counted where they come from
+                self._dataplane.refused(error)
+            raise
         if request.explain:
             request.since = since
         if head.timeout_us:
             request.timeout_us = sooner(request.timeout_us, head.timeout_us)
-        request.sticky = head.sticky
+        if head.sticky:
+            request.sticky = head.sticky
         request.client = client
         return self._dataplane.submit(request, partial(then, whom, request))
 
@@ -121,14 +126,6 @@ class Servicer:
         error = self._dataplane.refuse_unread(like.model, like.version, timeout_us)
         if error is not None:
             raise error.with_traceback(None)  # it may have been raised for others, whose frames it is not to keep
-
-    def _counted(self, read: Callable[..., Read], *given: Any) -> Read:
-        """What `read` makes of what the client has sent; that it cannot is counted."""
-        try:
-            return read(*given)
-        except ServingError as error:
-            self._dataplane.refused(error)
-            raise
 
     async def _live(self, message: Message, call: Call) -> Message:
         return pb.ServerLiveResponse(live=True)
