@@ -87,6 +87,7 @@ class GrpcFront:
             wire.transport.abort()
 
     def _leave(self) -> None:
+        self.site.gone = True
         for wire in list(self.site.wires):
             wire.leave(at_once=True)
 

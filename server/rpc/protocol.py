@@ -51,6 +51,8 @@ class Site:
     soon: Callable[[Callable[[], None]], Any] = _soon
     """Calls something in the loop's next turn."""
     draining: bool = False
+    gone: bool = False
+    """Nobody can have a call on its way any more that does not know."""
     wires: set[Wire] = field(default_factory=set)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last of `wires` has gone."""
@@ -105,9 +107,9 @@ class Wire(asyncio.Protocol):
             self.transport.abort()
             return
         self.connection.greet()
-        if self._site.draining:
-            self.connection.retire(at_once=False)
         self.flush()
+        if self._site.draining:
+            self.leave(at_once=self._site.gone)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -182,15 +184,17 @@ class Wire(asyncio.Protocol):
 
     def leave(self, *, at_once: bool) -> None:
         """Tell the peer to take its calls elsewhere: those that are on their way come too, unless `at_once`."""
-        self._final = at_once
-        self.connection.retire(at_once=at_once)
-        self.flush()
+        if not self._final:
+            self._final = at_once
+            self.connection.retire(at_once=at_once)
+            self.flush()
 
     def abandon(self, error: Exception) -> None:
         """End every call with `error`, and the connection."""
         for stream in list(self.connection.streams.values()):
             stream.broken(error)
         self.leave(at_once=True)
+        self.flush()
         self.transport.close()
 
     def sweep(self, now: float) -> None:

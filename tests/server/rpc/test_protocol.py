@@ -303,13 +303,26 @@ def test_a_peer_that_never_widens_its_window_is_cut_off():
     assert client.transport.aborted
 
 
-def test_who_comes_while_the_server_drains_is_told_at_once():
-    client = Client(greets=False, draining=True)
-    client.site.draining = True
-    late = Wire(client.site)
-    transport = Transport()
+@pytest.mark.parametrize("gone", [False, True])
+def test_who_comes_while_the_server_drains_is_told_at_once(gone):
+    client = Client(draining=True, gone=gone)
+    late, transport = Wire(client.site), Transport()
     late.connection_made(transport)
     assert [each.kind for each in parse(b"".join(transport.writes))][-1] == frames.GOAWAY
+    assert transport.closing == gone
+
+
+def test_a_connection_that_was_told_its_last_call_is_told_no_other():
+    client = Client()
+    client.say(client.call(1, WAIT))
+    client.wire.leave(at_once=False)
+    client.wire.leave(at_once=True)
+    client.heard()
+    client.wire.leave(at_once=False)
+    client.seconds(3)
+    assert not client.heard()
+    client.calls[0].call.answer(b"yes")
+    assert client.transport.closing
 
 
 def test_calls_that_are_given_up_hear_why_unless_half_of_their_answer_has_left():
