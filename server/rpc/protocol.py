@@ -13,9 +13,11 @@ than thousands.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 from server.rpc.calls import Streaming, Unary
@@ -35,6 +37,10 @@ LINGER_S: Final = 1.0
 _PING: Final = frames.frame(frames.PING, 0, 0, b"headrace")
 
 
+def _jitter() -> float:
+    return random.uniform(0.9, 1.1)
+
+
 def _soon(call: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_soon(call)
 
@@ -48,6 +54,8 @@ class Site:
     keep_alive_s: float
     receive_timeout_s: float
     max_age_s: float | None = None
+    jitter: Callable[[], float] = _jitter
+    """By what the age of a connection is multiplied: those that come together need not leave together."""
     soon: Callable[[Callable[[], None]], Any] = _soon
     """Calls something in the loop's next turn."""
     draining: bool = False
@@ -80,8 +88,8 @@ class Wire(asyncio.Protocol):
     """One gRPC connection's socket."""
 
     __slots__ = (
-        "_born", "_dirty", "_final", "_full", "_heard", "_left", "_moved", "_reading", "_site", "_stuck", "_unread",
-        "_used", "connection", "transport",
+        "_age_s", "_born", "_dirty", "_final", "_full", "_heard", "_left", "_moved", "_reading", "_site", "_stuck",
+        "_unread", "_used", "connection", "transport",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -91,6 +99,7 @@ class Wire(asyncio.Protocol):
         self._reading = self._dirty = self._final = self._full = False
         self._left: float | None = None
         self._born: float | None = None
+        self._age_s = inf if site.max_age_s is None else site.max_age_s * site.jitter()
         self._unread = 0
         """Bytes that had not left at the last sweep."""
         self._heard = self._used = self._moved = self._stuck = 0.0
@@ -211,7 +220,7 @@ class Wire(asyncio.Protocol):
         elif self._left is not None:
             if now - self._left >= LINGER_S and not self._final:
                 self.leave(at_once=True)
-        elif now - self._used > site.keep_alive_s or (site.max_age_s is not None and now - self._born > site.max_age_s):
+        elif now - self._used > site.keep_alive_s or now - self._born > self._age_s:
             self._left = now
             self.leave(at_once=False)
         elif now - self._heard > PING_AFTER_S:

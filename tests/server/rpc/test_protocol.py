@@ -53,7 +53,14 @@ class Client(Peer):
         super().__init__(greeted=False)
         self.calls = []
         self.soon = []
-        self.site = Site(methods(self.calls), 1000, KEEP_ALIVE_S, RECEIVE_S, soon=self.soon.append, **site)
+        self.site = Site(
+            methods(self.calls),
+            1000,
+            KEEP_ALIVE_S,
+            RECEIVE_S,
+            soon=self.soon.append,
+            **({"jitter": lambda: 1.0} | site),
+        )
         self.wire, self.transport = Wire(self.site), Transport()
         self.connection = self.wire.connection
         self.wire.connection_made(self.transport)
@@ -206,6 +213,15 @@ def test_a_connection_that_is_too_old_leaves():
     client.seconds(1 + LINGER_S)
     assert client.kinds() == [frames.GOAWAY, frames.GOAWAY]
     assert client.transport.closing
+
+
+def test_connections_of_the_same_age_leave_one_after_the_other():
+    ages = iter((0.9, 1.1))
+    first, second = (Client(max_age_s=20.0, jitter=lambda: next(ages)) for _ in range(2))
+    for client in (first, second):
+        client.seconds(19)
+    assert first.kinds()[:1] == [frames.GOAWAY]
+    assert not second.kinds()
 
 
 def test_a_silent_peer_is_asked_whether_it_is_there():
