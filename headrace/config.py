@@ -249,6 +249,16 @@ class ServerConfig(_Frozen):
     host: str = Field("0.0.0.0", description="Address to listen on.")
     http_port: int = Field(8000, ge=0, le=65535, description="REST port; 0 picks a free one.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
+    grpc_tls_certificate: Path | None = Field(
+        None, description="File with the certificate chain (PEM) of the gRPC port, which then speaks TLS only."
+    )
+    grpc_tls_key: Path | None = Field(None, description="File with its private key (PEM, without a password).")
+    grpc_max_connection_age_s: float | None = Field(
+        None,
+        gt=0,
+        description="How old a gRPC connection may become before its client is told to open another one, so that new"
+        " replicas get their share; calls under way are finished. Not set: as old as it likes.",
+    )
     replicas: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
         description="Server processes; auto: one per usable core, rounded up, as far as the memory limit allows.",

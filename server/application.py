@@ -37,6 +37,7 @@ from server.rest.door import Door
 from server.rest.shortcut import ShortCut
 from server.rest.site import Site
 from server.rpc.front import GrpcFront
+from server.rpc.tls import tls_context
 from server.servable import Servable, load_servable, servable
 from server.statistics import REFUSALS, Statistics
 from server.waiting import WaitingRoom
@@ -94,6 +95,9 @@ class Application:
             place.editor,
             max_body_bytes=config.max_body_bytes,
             keep_alive_s=config.keep_alive_s,
+            receive_timeout_s=config.receive_timeout_s,
+            max_age_s=config.grpc_max_connection_age_s,
+            tls=tls_context(config.grpc_tls_certificate, config.grpc_tls_key),
         )
         self._told = asyncio.Event()
         self._loaded = asyncio.Event()
@@ -249,6 +253,7 @@ class Application:
                 self._site.draining = True  # busy connections end by an answer that says so, long before idle ones must
             for connection in self._connections():
                 connection.sweep(now)
+            self._grpc.sweep(now)
             await asyncio.sleep(1.0 - time.time() % 1.0)
 
     def _connections(self) -> list[ShortCut]:

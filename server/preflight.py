@@ -17,6 +17,7 @@ from headrace.cache import cache_folder
 from headrace.config import ServerConfig
 from headrace.errors import ConfigError
 from model_repo.remote import extras
+from server.rpc.tls import tls_context
 
 PACKAGES = ("headrace", "batcher", "executor", "model_repo", "server", "loadtest")
 LAYOUT = "NAME/VERSION/model.onnx"
@@ -41,6 +42,7 @@ def check(settings: ServerConfig) -> None:
         )
     if settings.http_port == settings.grpc_port != 0:
         raise ConfigError(f"REST and gRPC need a port each; --http-port and --grpc-port are both {settings.http_port}")
+    tls_context(settings.grpc_tls_certificate, settings.grpc_tls_key)
     _runtime()
 
 

@@ -1,9 +1,9 @@
 """The pool's two addresses, taken once by the supervisor before any replica exists.
 
 HTTP: one listening socket that every replica inherits. It listens from the start, because two sockets may be bound to
-one port as long as none listens. gRPC: grpc.aio takes no file descriptor, so a bound socket that never listens reserves
-the port, and each replica's gRPC server binds beside it with SO_REUSEPORT. Both raise ConfigError with a sentence that
-names the address.
+one port as long as none listens. gRPC: a bound socket that never listens reserves the port, and each replica listens
+on one of its own beside it (SO_REUSEPORT), among which the kernel divides the connections. All raise ConfigError with a
+sentence that names the address.
 """
 
 from __future__ import annotations
@@ -45,6 +45,16 @@ def reserve_grpc(host: str, port: int) -> socket.socket:
     _bind(reserved, host, port, "grpc_port")
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return reserved
+
+
+def listen_grpc(host: str, port: int) -> socket.socket:
+    """A replica's listening socket, beside the one that reserves the port for its pool; port 0 takes a free one."""
+    bound = _socket(host, port, "grpc_port")
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    _bind(bound, host, port, "grpc_port")
+    bound.listen(BACKLOG)
+    bound.setblocking(False)
+    return bound
 
 
 def port_of(bound: socket.socket) -> int:

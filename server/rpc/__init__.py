@@ -1,1 +1,1 @@
-"""gRPC: `inference.GRPCInferenceService` and `grpc.health.v1`, for now on grpc.aio behind `front.py`."""
+"""gRPC: `inference.GRPCInferenceService`, `grpc.health.v1` and reflection, on HTTP/2 of our own (`http2`)."""

@@ -1,59 +1,115 @@
-"""What a service is to whoever carries its messages: a table of methods, with no word of grpc.aio.
+"""What a service is to whoever carries its messages: a table of methods, with no word of HTTP/2.
 
-`front` takes `Unary` and `Streaming` methods from `servicer` and `health` and puts bytes in and out; an HTTP/2 front
-end of our own will take the same tables. Contract of both kinds: they run as a task of the event loop; a client that
-goes away cancels the task; a ServingError raised becomes the call's status.
+    Unary:      begin(message, call) ... call.answer(message) | call.fail(error)
+    Streaming:  open(call) -> a receiver; its message(...) <-> call.send(...) ... call.close() | call.fail(error)
+
+Receives methods from `servicer`, `health` and `reflection`; `call` has the messages. All happens on the event loop by
+plain calls, because a task for each message would cost more than everything else here; methods that want one get it
+from `tasks`. A client that goes away cancels what runs for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
 from headrace.errors import BadRequest
+from server.rpc.clients import Peer
 from server.rpc.codec import Message
+from server.rpc.head import Head
+from server.rpc.trailers import Metadata
 
-Write: TypeAlias = Callable[[Message], Awaitable[None]]
-"""Send one message of a stream; waits while the client does not read."""
+
+class Running(Protocol):
+    """What is done for a call."""
+
+    def cancel(self) -> Any:
+        """The client went away: nothing is answered from here on."""
 
 
 class Call(Protocol):
     """What the carrier of the messages knows about one call."""
 
+    @property
+    def peer(self) -> Peer:
+        """The connection that it came by."""
+        ...
+
+    def head(self) -> Head:
+        """What the headers say of an infer request, with what is left of the deadline. Raises BadRequest."""
+        ...
+
     def time_remaining(self) -> float | None:
         """Seconds until the client's deadline, None if it has none."""
         ...
 
-    def peer(self) -> str:
-        """The connection that it came by, under a name that no other has meanwhile."""
+    def fail(self, error: Exception) -> None:
+        """End it with the status of `error`."""
         ...
 
-    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """What the client sent besides the messages: keys in lower case. Takes 1.3 us: ask once."""
+
+class UnaryCall(Call, Protocol):
+    """A call with one message each way."""
+
+    client: int
+    """A number of the peer's, given back when the call ends; 0: none."""
+
+    def answer(self, message: bytes, trailing: Metadata = ()) -> None:
+        """End it well, with `message`; `trailing` is what the client gets after it."""
         ...
 
-    def set_trailing_metadata(self, trailing_metadata: tuple[tuple[str, str], ...]) -> None:
-        """What the client gets after the answer."""
+
+class StreamCall(Call, Protocol):
+    """A call with any number of messages either way."""
+
+    def send(self, message: bytes) -> bool:
+        """Send `message`. False: it waits for the client to read; say no more until the receiver's `resume`."""
         ...
+
+    def hold(self) -> None:
+        """Take no more messages for now: the client is held back."""
+        ...
+
+    def release(self) -> None:
+        """Take messages again."""
+        ...
+
+    def close(self) -> None:
+        """End it well."""
+        ...
+
+
+class Receiver(Protocol):
+    """What hears a streaming call."""
+
+    def message(self, data: bytes) -> None:
+        """The client has sent a message."""
+
+    def ended(self) -> None:
+        """The client sends no more."""
+
+    def resume(self) -> None:
+        """What waited for the client has left."""
+
+    def cancel(self) -> None:
+        """The call is over before its time: the client went away, or broke the rules. Nothing can be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """One message in, one out, as bytes."""
+    """One message in, one out. `begin` answers the call, at once or later; then it returns what can be cancelled."""
 
-    answer: Callable[[bytes, Call], Awaitable[bytes]]
+    begin: Callable[[bytes, UnaryCall], Running | None]
 
 
-def of_messages(kind: Any, answer: Callable[[Message, Call], Awaitable[Message]]) -> Unary:
-    """A method whose `answer` takes a message of this kind and returns one."""
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """Messages in, messages out, as the receiver likes that `open` returns."""
 
-    async def of_bytes(data: bytes, call: Call) -> bytes:
-        return bytes((await answer(parsed(kind, data), call)).SerializeToString())
-
-    return Unary(of_bytes)
+    open: Callable[[StreamCall], Receiver]
 
 
 def parsed(kind: Any, data: bytes) -> Message:
@@ -62,11 +118,3 @@ def parsed(kind: Any, data: bytes) -> Message:
         return kind.FromString(data)
     except DecodeError as error:
         raise BadRequest(f"the message is not a valid {kind.DESCRIPTOR.full_name}: {error}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Streaming:
-    """Messages in, messages out. The stream ends well when `serve` returns."""
-
-    request: Any
-    serve: Callable[[AsyncIterator[Message], Write, Call], Awaitable[None]]

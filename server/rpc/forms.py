@@ -22,13 +22,14 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from headrace.datatypes import BY_NUMPY, Datatype
-from headrace.models import ModelId
 from headrace.requests import Array, InferRequest, InferResponse
 from server.memory import Memory, Twice
 from server.rpc.calls import parsed
 from server.rpc.codec import Message, decode, encode_head
 from server.wire import from_raw, to_raw
 
+_TO_CHECK = (Datatype.BYTES, Datatype.BOOL)
+"""Datatypes of which not any bytes will do."""
 _RAW_INPUT = b"\x3a"
 _RAW_OUTPUT = b"\x32"
 
@@ -40,6 +41,8 @@ class _Tensor(msgspec.Struct):
     opening: bytes
     """Tag and length."""
     size: int
+    checked: bool
+    """Any bytes of this size are such a tensor."""
 
 
 class _Form(msgspec.Struct):
@@ -50,7 +53,8 @@ class _Form(msgspec.Struct):
 
 _forms: Memory[tuple[int, bytes], _Form] = Memory()
 _once = Twice()
-_heads: Memory[tuple[ModelId, tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]], bytes] = Memory()
+_heads: Memory[tuple[Any, ...], bytes] = Memory()
+"""Model, version, and of each output name, dtype and shape -> the message up to its raw tensors."""
 
 
 def read(data: bytes) -> InferRequest:
@@ -68,14 +72,18 @@ def recall(data: bytes) -> InferRequest | None:
     form = _forms.get(_key(data))
     if form is None or not data.startswith(form.head):
         return None
-    view = memoryview(data)
     at = len(form.head)
     inputs = {}
     for tensor in form.tensors:
         if not data.startswith(tensor.opening, at):
             return None
         at += len(tensor.opening)
-        inputs[tensor.name] = from_raw(tensor.name, tensor.datatype, tensor.dims, view[at : at + tensor.size])
+        if tensor.checked:
+            array = np.ndarray(tensor.dims, tensor.datatype.numpy, data, at)
+            inputs[tensor.name] = array if array.flags.aligned else array.copy()
+        else:
+            raw = memoryview(data)[at : at + tensor.size]
+            inputs[tensor.name] = from_raw(tensor.name, tensor.datatype, tensor.dims, raw)
         at += tensor.size
     return _filled(form.like, inputs)
 
@@ -96,7 +104,7 @@ def learn(data: bytes, message: Message, request: InferRequest) -> None:
     if not raws or not head.startswith(key[1]) or not _once.seen(head) or not _is_head(head, message):
         return
     tensors = [
-        _Tensor(name, BY_NUMPY[array.dtype], array.shape, opening, len(raw))
+        _Tensor(name, datatype := BY_NUMPY[array.dtype], array.shape, opening, len(raw), datatype not in _TO_CHECK)
         for (name, array), opening, raw in zip(request.inputs.items(), openings, raws, strict=True)
     ]
     _forms.keep(key, _Form(head, tensors, _filled(request, {})))
@@ -131,12 +139,13 @@ def _is_head(head: bytes, message: Message) -> bool:
 
 def written(response: InferResponse) -> bytes:
     """The `ModelInferResponse` of `response`, as bytes."""
-    raws = [to_raw(array) for array in response.outputs.values()]
+    outputs = response.outputs
+    raws = [to_raw(array) for array in outputs.values()]
     if response.id or response.parameters:
         head = encode_head(response).SerializeToString()
     else:
-        outputs = response.outputs.items()
-        key = (response.model, tuple((name, array.dtype, array.shape) for name, array in outputs))
+        model = response.model
+        key = model.name, model.version, *[(name, array.dtype, array.shape) for name, array in outputs.items()]
         head = _heads.get(key) or b""
         if not head:
             head = encode_head(response).SerializeToString()

@@ -1,28 +1,29 @@
-"""The gRPC front end of one replica, on grpc.aio: sockets, bytes and statuses.
+"""The gRPC front end of one replica: its methods, its port, its connections.
 
-Receives the method tables of `servicer` and `health`, gives their methods bytes and the client their answers. grpc.aio
-parses nothing, so that bytes that are no message are the client's error and not ours.
-The only file that knows grpc.aio: our own HTTP/2 front end replaces it and nothing else.
+Receives the method tables of `servicer`, `health` and `reflection`; `protocol` carries the bytes. Start and drain are
+mirror images; `sweep` is to be called every second.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Final
 
-import grpc
-
-from headrace.errors import ConfigError
+from headrace.errors import ModelNotReady
 from server.dataplane import DataPlane
-from server.patience import again
 from server.pool.editor import Editor
-from server.rpc import health, servicer
-from server.rpc.calls import Streaming, Unary, parsed
-from server.rpc.codec import Message
-from server.rpc.status import status
+from server.pool.sockets import listen_grpc, port_of
+from server.rpc import health, reflection, servicer
+from server.rpc.calls import Streaming, Unary
+from server.rpc.protocol import Site, Wire
 from server.statistics import Statistics
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+LINGER_S: Final = 0.5
+"""While draining, how long calls that are on their way are still taken."""
+LAST_WORDS_S: Final = 1.0
+"""How long a client may take to read that its call was given up."""
 
 
 class GrpcFront:
@@ -37,92 +38,70 @@ class GrpcFront:
         *,
         max_body_bytes: int,
         keep_alive_s: float,
+        receive_timeout_s: float,
+        max_age_s: float | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._servicer = servicer.Servicer(dataplane, statistics, ready, editor)
         self._health = health.Health(ready)
-        self._options = _options(max_body_bytes, keep_alive_s)
-        self._server: Any = None  # a grpc.aio.Server once started
+        methods = _named(servicer.NAME, self._servicer.methods) | _named(health.NAME, self._health.methods)
+        mirror = reflection.Reflection(servicer.NAME, health.NAME)
+        for name in reflection.NAMES:
+            methods |= _named(name, mirror.methods)
+        self.site = Site(methods, max_body_bytes, keep_alive_s, receive_timeout_s, max_age_s)
+        self._tls = tls
+        self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Accept calls on `port` (0: any free one), which other replicas may share. Returns the port.
 
         Raises ConfigError naming the port if it cannot be had.
         """
-        server = grpc.aio.server(options=self._options)
-        # Registered methods measured a little faster per small request than generic handlers.
-        server.add_registered_method_handlers(servicer.NAME, _handlers(self._servicer.methods))
-        server.add_registered_method_handlers(health.NAME, _handlers(self._health.methods))
-        try:
-            bound = int(server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
-        except RuntimeError as error:
-            raise ConfigError(f"grpc_port {port} of host {host!r} cannot be listened on: {error}") from None
-        self._server = server
-        await server.start()
-        return bound
+        listening = listen_grpc(host, port)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Wire(self.site), sock=listening, ssl=self._tls)
+        return port_of(listening)
+
+    def sweep(self, now: float) -> None:
+        """A second has passed; it is `now` on the loop's clock."""
+        for wire in list(self.site.wires):
+            wire.sweep(now)
 
     async def drain(self, grace_s: float) -> None:
         """Take no new calls, answer those under way, then close; what is not answered in `grace_s` is cancelled."""
         self._servicer.drain()
         self._health.drain()
-        if self._server is not None:
-            await self._server.stop(grace_s)
+        self.site.draining = True
+        if self._server is None:
+            return
+        self._server.close()
+        for wire in list(self.site.wires):
+            wire.leave(at_once=False)
+        linger = asyncio.get_running_loop().call_later(min(LINGER_S, grace_s), self._leave)
+        if not await self._gone(grace_s):
+            for wire in list(self.site.wires):
+                wire.abandon(ModelNotReady("the server is shutting down"))
+            await self._gone(LAST_WORDS_S)
+        linger.cancel()
+        for wire in list(self.site.wires):
+            wire.transport.abort()
 
+    def _leave(self) -> None:
+        self.site.gone = True
+        for wire in list(self.site.wires):
+            wire.leave(at_once=True)
 
-def _options(max_body_bytes: int, keep_alive_s: float) -> list[tuple[str, int]]:
-    return [
-        ("grpc.so_reuseport", 1),
-        ("grpc.max_receive_message_length", max_body_bytes),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.max_connection_idle_ms", int(keep_alive_s * 1e3)),
-        # A peer that vanished without a word is noticed after about a minute and a half. Clients may ping as often as
-        # every 10 s, with or without calls: the default is to cut them off for that.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ]
-
-
-def _handlers(methods: Mapping[str, Unary | Streaming]) -> dict[str, Any]:
-    return {
-        name: grpc.unary_unary_rpc_method_handler(_unary(method))
-        if isinstance(method, Unary)
-        else grpc.stream_stream_rpc_method_handler(_streaming(method))
-        for name, method in methods.items()
-    }
-
-
-def _unary(method: Unary) -> Any:
-    answer = method.answer
-
-    async def handle(data: bytes, context: Any) -> bytes:
+    async def _gone(self, within_s: float) -> bool:
+        """Whether all connections have gone, after at most `within_s`."""
         try:
-            return await answer(data, context)
-        except Exception as error:
-            code, sentence = status(error)
-            context.set_code(_CODES[code])  # and return: `abort` raises, and a refusal takes a fifth more for it
-            context.set_details(sentence)
-            context.set_trailing_metadata(again(error))
-            return b""
-
-    return handle
+            async with asyncio.timeout(within_s):
+                while self.site.wires:
+                    self.site.emptied.clear()
+                    await self.site.emptied.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
-def _streaming(method: Streaming) -> Any:
-    kind, serve = method.request, method.serve
-
-    async def handle(requests: AsyncIterator[bytes], context: Any) -> None:
-        async def messages() -> AsyncIterator[Message]:
-            async for data in requests:
-                yield parsed(kind, data)
-
-        async def write(message: Message) -> None:
-            await context.write(message.SerializeToString())
-
-        try:
-            await serve(messages(), write, context)
-        except Exception as error:
-            code, sentence = status(error)
-            await context.abort(_CODES[code], sentence)
-
-    return handle
+def _named(service: str, methods: Mapping[str, Unary | Streaming]) -> dict[bytes, Unary | Streaming]:
+    return {f"/{service}/{name}".encode(): method for name, method in methods.items()}

@@ -1,20 +1,21 @@
-"""What a call says of an infer request beside its message: its deadline and its metadata, read before the message.
+"""What a call's headers say of an infer request: its metadata, read before the message.
 
-The same as `server.rest.head` for the other protocol.
+The same as `server.rest.head` for the other protocol. The deadline is added for each call (`call`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from server.patience import TIMEOUT, sooner, timeout_us
-from server.rpc.calls import Call
 
 STICKY = "headrace-sticky"
 
 
 class Head(msgspec.Struct):
-    """`timeout_us`: what is left until the deadline, or the metadata's if that is less; 0: neither is given.
+    """`timeout_us`: the metadata's, or what is left until the deadline if that is less; 0: neither is given.
 
     Of requests that leave the version to a split, those with the same `sticky` get the same one.
     """
@@ -23,15 +24,12 @@ class Head(msgspec.Struct):
     sticky: str = ""
 
 
-def read_head(call: Call) -> Head:
-    """The head of `call`. Raises BadRequest."""
+def read_head(fields: Iterable[tuple[bytes, bytes]]) -> Head:
+    """The head in a call's headers. Raises BadRequest."""
     head = Head()
-    left_s = call.time_remaining()
-    if left_s is not None:
-        head.timeout_us = max(1, int(left_s * 1e6))
-    for key, value in call.invocation_metadata() or ():
-        if key == TIMEOUT:
-            head.timeout_us = sooner(head.timeout_us, timeout_us(str(value)))
-        elif key == STICKY and isinstance(value, str):
-            head.sticky = value.strip()
+    for key, value in fields:
+        if key == TIMEOUT.encode():
+            head.timeout_us = sooner(head.timeout_us, timeout_us(value.decode(errors="replace")))
+        elif key == STICKY.encode():
+            head.sticky = value.decode(errors="replace").strip()
     return head

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from grpc_health.v1 import health_pb2
 
 from headrace.errors import ModelNotFound
-from server.rpc.calls import Call, Streaming, Unary, Write, of_messages
+from server.rpc.calls import Call, Streaming, Unary
 from server.rpc.codec import Message
+from server.rpc.tasks import Write, of_messages, of_streams
 
 NAME = "grpc.health.v1.Health"
 SERVICES = ("", "inference.GRPCInferenceService")
@@ -31,7 +32,7 @@ class Health:
         self._draining = asyncio.Event()
         self.methods: dict[str, Unary | Streaming] = {
             "Check": of_messages(health_pb2.HealthCheckRequest, self._check),
-            "Watch": Streaming(health_pb2.HealthCheckRequest, self._watch),
+            "Watch": of_streams(health_pb2.HealthCheckRequest, self._watch),
         }
 
     def drain(self) -> None:

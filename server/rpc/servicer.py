@@ -2,19 +2,20 @@
 
 Receives parsed messages through the table `methods`, hands requests to the data plane and the other questions to
 `server.v2`. A method that this server does not have is NotSupported with a sentence that says what is missing.
-It does not know grpc.aio: `front` carries the messages and turns errors into statuses.
+It does not know HTTP/2: `call` carries the messages and turns errors into statuses.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias
 
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2 as pb
 
-from headrace.errors import ModelNotFound, NotSupported, ServingError
+from headrace.errors import ModelNotFound, NotSupported, Overloaded, ServingError
 from headrace.requests import InferRequest, InferResponse
 from server import explain, v2
 from server.dataplane import DataPlane
@@ -22,18 +23,18 @@ from server.load_request import read_load, read_unload
 from server.patience import sooner
 from server.pool.editor import Editor
 from server.rpc import forms
-from server.rpc.calls import Call, Streaming, Unary, of_messages
-from server.rpc.clients import Clients
-from server.rpc.codec import Message, decode, encode
+from server.rpc.calls import Call, Running, Streaming, Unary, UnaryCall
+from server.rpc.codec import Message
 from server.rpc.forms import varint
-from server.rpc.head import Head, read_head
+from server.rpc.head import Head
 from server.rpc.parameters import decode_parameters
-from server.rpc.stream import Streams
+from server.rpc.stream import Settle, Streams
+from server.rpc.tasks import of_messages
 from server.statistics import Statistics
 
 NAME = "inference.GRPCInferenceService"
 
-Read = TypeVar("Read")
+Outcome: TypeAlias = InferResponse | ServingError
 
 _NO_SHARED_MEMORY = (
     "this server has no shared memory regions: send tensors in the message, raw_input_contents is fastest"
@@ -60,11 +61,10 @@ class Servicer:
         self._statistics = statistics
         self._ready = ready
         self._editor = editor
-        self._clients = Clients()
-        self._streams = Streams(self._infer_message)
+        self._streams = Streams(self._stream_infer)
         self.methods: dict[str, Unary | Streaming] = {
             "ModelInfer": Unary(self._model_infer),
-            "ModelStreamInfer": Streaming(pb.ModelInferRequest, self._streams.serve),
+            "ModelStreamInfer": Streaming(self._streams.begin),
             "ServerLive": of_messages(pb.ServerLiveRequest, self._live),
             "ServerReady": of_messages(pb.ServerReadyRequest, self._server_ready),
             "ModelReady": of_messages(pb.ModelReadyRequest, self._model_ready),
@@ -83,23 +83,37 @@ class Servicer:
         """Let open streams end once what they have read is answered."""
         self._streams.drain()
 
-    async def _model_infer(self, data: bytes, call: Call) -> bytes:
-        head = self._counted(read_head, call)
-        if self._dataplane.overloaded:
-            self._refuse_unread(forms.known(data), head)
-        request = self._decoded(forms.read, data)
-        response = await self._infer(request, head, call)
-        written = forms.written(response)
-        if request.explain:
-            timing = explain.server_timing(response.parameters, request.since, time.monotonic())
-            call.set_trailing_metadata(((explain.HEADER, timing),))
-        return written
+    def _model_infer(self, data: bytes, call: UnaryCall) -> Running | None:
+        call.client = call.peer.take()
+        try:
+            return self._submit(data, call, call.client, _answer, call)
+        except Exception as error:
+            call.fail(error)
+            return None
 
-    async def _infer_message(self, message: Message, call: Call) -> Message:
-        head = self._counted(read_head, call)
-        if self._dataplane.overloaded and not message.parameters:
-            self._refuse_unread(InferRequest(message.model_name, message.model_version, {}), head)
-        return encode(await self._infer(self._decoded(decode, message), head, call))
+    def _stream_infer(self, data: bytes, call: Call, client: int, settle: Settle) -> Running:
+        return self._submit(data, call, client, _settle, settle)
+
+    def _submit(self, data: bytes, call: Call, client: int, then: Callable[..., None], whom: Any) -> Running:
+        """Start the request in `data`; `then(whom, request, outcome)`, unless this raises since it is refused."""
+        try:
+            head = call.head()
+            if self._dataplane.overloaded:
+                self._refuse_unread(forms.known(data), head)
+            since = time.monotonic()
+            request = forms.read(data)
+        except ServingError as error:
+            if not isinstance(error, Overloaded):  # those are counted where they come from
+                self._dataplane.refused(error)
+            raise
+        if request.explain:
+            request.since = since
+        if head.timeout_us:
+            request.timeout_us = sooner(request.timeout_us, head.timeout_us)
+        if head.sticky:
+            request.sticky = head.sticky
+        request.client = client
+        return self._dataplane.submit(request, partial(then, whom, request))
 
     def _refuse_unread(self, like: InferRequest | None, head: Head) -> None:
         """Raise the refusal, in overload, of a request that need not be decoded for it.
@@ -112,34 +126,6 @@ class Servicer:
         error = self._dataplane.refuse_unread(like.model, like.version, timeout_us)
         if error is not None:
             raise error.with_traceback(None)  # it may have been raised for others, whose frames it is not to keep
-
-    def _decoded(self, decode: Callable[[Any], InferRequest], given: Any) -> InferRequest:
-        since = time.monotonic()
-        request = self._counted(decode, given)
-        if request.explain:
-            request.since = since
-        return request
-
-    def _counted(self, read: Callable[[Any], Read], given: Any) -> Read:
-        """What `read` makes of what the client has sent; that it cannot is counted."""
-        try:
-            return read(given)
-        except ServingError as error:
-            self._dataplane.refused(error)
-            raise
-
-    async def _infer(self, request: InferRequest, head: Head, call: Call) -> InferResponse:
-        request.timeout_us = sooner(request.timeout_us, head.timeout_us)
-        request.sticky = head.sticky
-        peer = self._clients.peer(call.peer())
-        request.client = peer.take()
-        try:
-            response = await self._dataplane.infer(request)
-        finally:
-            peer.give_back(request.client)
-        if request.explain:
-            response.parameters = explain.turned(response.parameters, request.since, time.monotonic())
-        return response
 
     async def _live(self, message: Message, call: Call) -> Message:
         return pb.ServerLiveResponse(live=True)
@@ -184,6 +170,38 @@ class Servicer:
         read_unload(decode_parameters(message.parameters))
         await self._editor.unload(_named(message))
         return pb.RepositoryModelUnloadResponse.FromString(_kserve_outcome(message))
+
+
+def _answer(call: UnaryCall, request: InferRequest, outcome: Outcome) -> None:
+    """Answer a call of its own."""
+    try:
+        message = _written(request, outcome)
+    except Exception as error:
+        call.fail(error)
+        return
+    if request.explain and isinstance(outcome, InferResponse):
+        timing = explain.server_timing(outcome.parameters, request.since, time.monotonic())
+        call.answer(message, ((explain.HEADER, timing),))
+    else:
+        call.answer(message)
+
+
+def _settle(settle: Settle, request: InferRequest, outcome: Outcome) -> None:
+    """Answer a message of a stream."""
+    try:
+        message = _written(request, outcome)
+    except Exception as error:
+        settle(error)
+    else:
+        settle(message)
+
+
+def _written(request: InferRequest, outcome: Outcome) -> bytes:
+    if isinstance(outcome, ServingError):
+        raise outcome
+    if request.explain:
+        outcome.parameters = explain.turned(outcome.parameters, request.since, time.monotonic())
+    return forms.written(outcome)
 
 
 def _named(message: Message) -> str:

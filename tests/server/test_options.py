@@ -63,6 +63,7 @@ def test_every_field_is_a_flag_a_variable_and_a_key(told, name):
     }
     values |= {"log_format": "json", "log_level": "debug", "cache_dir": "/c", "refuse_status": "429"}
     values |= {"default_model": "m"}
+    values |= {"grpc_tls_certificate": "/cert.pem", "grpc_tls_key": "/key.pem"}
     text = values.get(name, "2048")
     by_flag = told(f"--{name.replace('_', '-')}", text)
     by_variable = told(environment={f"HEADRACE_{name.upper()}": text})

@@ -98,7 +98,7 @@ class Served:
             await self.models.close()
             await running
 
-    def another_front(self, max_body_bytes=1 << 20):
+    def another_front(self, max_body_bytes=1 << 20, **options):
         """One that is not started, over the same models."""
         return GrpcFront(
             self.plane,
@@ -107,6 +107,8 @@ class Served:
             Editor("none", Path(), None),
             max_body_bytes=max_body_bytes,
             keep_alive_s=60.0,
+            receive_timeout_s=60.0,
+            **options,
         )
 
     @property

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from live import serving
 
-from server.rpc.clients import MOST_PEERS, Clients
+from server.rpc.clients import Peer
 
 REQUESTS_EACH = 16
 
 
 def test_loops_on_one_connection_have_as_many_numbers_as_there_are_loops():
-    peer, seen = Clients().peer("one"), Counter()
+    peer, seen = Peer(), Counter()
     loops = [peer.take() for _ in range(5)]
     for _ in range(20):
         peer.give_back(loops.pop(0))
@@ -30,32 +30,20 @@ def test_loops_on_one_connection_have_as_many_numbers_as_there_are_loops():
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), max_size=60))
 def test_calls_under_way_have_different_numbers_and_as_few_as_can_be(steps):
-    clients = Clients()
+    peers = {name: Peer() for name in "abc"}
     under_way, most, numbers = {name: [] for name in "abc"}, Counter(), {name: set() for name in "abc"}
     for name, which in steps:
         calls = under_way[name]
         if which < len(calls):
-            clients.peer(name).give_back(calls.pop(which))
+            peers[name].give_back(calls.pop(which))
         else:
-            calls.append(clients.peer(name).take())
+            calls.append(peers[name].take())
             numbers[name].add(calls[-1])
         most[name] = max(most[name], len(calls))
         everybody = [number for each in under_way.values() for number in each]
         assert len(set(everybody)) == len(everybody)
         assert all(number < 0 for number in everybody)
     assert {name: len(found) for name, found in numbers.items()} == {name: most[name] for name in "abc"}
-
-
-def test_peers_without_a_call_are_forgotten_when_there_are_many():
-    clients = Clients()
-    busy = clients.peer("busy")
-    number = busy.take()
-    for index in range(3 * MOST_PEERS):
-        peer = clients.peer(f"gone {index}")
-        peer.give_back(peer.take())
-    assert len(clients) <= MOST_PEERS
-    assert clients.peer("busy") is busy
-    assert clients.peer("busy").take() != number
 
 
 @pytest.mark.parametrize(("connections", "loops"), [(1, 4), (4, 1)])

@@ -112,7 +112,7 @@ def test_port_in_use_is_named(serve):
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            with pytest.raises(ConfigError, match=f"grpc_port {port} of host '127.0.0.1'"):
+            with pytest.raises(ConfigError, match=f"grpc_port: 127.0.0.1:{port} is already in use"):
                 await other.start("127.0.0.1", port)
         await other.drain(0)
 

@@ -7,7 +7,6 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server.rpc import health
-from server.rpc.health import Health
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -64,24 +63,14 @@ def test_watch_of_an_unknown_service_stays_open(serve):
     serve(scenario)
 
 
-def test_watch_tells_every_change_once():
-    async def scenario():
-        ready = True
-        told = asyncio.Queue()
+def test_watch_tells_every_change_once(serve):
+    async def scenario(served):
+        served.front._health._poll_s = 0.0
+        async with grpc.aio.insecure_channel(served.url) as channel:
+            call = health_pb2_grpc.HealthStub(channel).Watch(question())
+            for ready in (True, False, True):
+                served.ready = ready
+                assert (await call.read()).status == (SERVING if ready else NOT_SERVING)
+            call.cancel()
 
-        async def requests():
-            yield question()
-
-        service = Health(lambda: ready, poll_s=0.0)
-        watch = asyncio.create_task(service.methods["Watch"].serve(requests(), told.put, None))
-        assert (await told.get()).status == SERVING
-        ready = False
-        assert (await told.get()).status == NOT_SERVING
-        ready = True
-        assert (await told.get()).status == SERVING
-        service.drain()
-        assert (await told.get()).status == NOT_SERVING
-        await watch
-        assert told.empty()
-
-    asyncio.run(scenario())
+    serve(scenario)

@@ -118,36 +118,6 @@ def test_a_stream_stays_by_its_metadata(serve, row):
     serve(scenario)
 
 
-class Counting:
-    """A call that counts how often its metadata is asked for."""
-
-    asked = 0
-
-    def peer(self):
-        return "ipv4:127.0.0.1:1"
-
-    def time_remaining(self):
-        return None
-
-    def invocation_metadata(self):
-        self.asked += 1
-        return (("headrace-sticky", "a"), ("other", b"bytes"))
-
-
-@pytest.mark.parametrize(("routing", "version"), [({}, ""), (ONLY_LABELS, ""), (SPLIT, ""), (SPLIT, "3")])
-def test_metadata_is_read_once(serve, row, routing, version):
-    async def scenario(served):
-        served.models.want(served.wanted, routing=routing)
-        method, call = served.front._servicer.methods["ModelInfer"], Counting()
-        message = pb.ModelInferRequest(model_name="mirror", model_version=version)
-        message.inputs.add(name="x", datatype="FP32", shape=[1, 2])
-        message.raw_input_contents.append(np.ones((1, 2), np.float32).tobytes())
-        await method.answer(message.SerializeToString(), call)
-        assert call.asked == 1
-
-    serve(scenario)
-
-
 def test_every_datatype_comes_back_as_it_went(serve, tensor_of):
     def scenario(served):
         client = served.client()
@@ -287,10 +257,10 @@ def test_failing_model_is_internal_with_its_sentence(serve, row):
 
 def test_unforeseen_exception_is_internal_and_logged(serve, row, caplog):
     def scenario(served):
-        async def infer(request):
+        def submit(request, answer):
             raise ZeroDivisionError("a secret")
 
-        served.plane.infer = infer
+        served.plane.submit = submit
         refusal = refused(served.client().infer, "mirror", row(1))
         assert refusal == ("StatusCode.INTERNAL", "internal error: ZeroDivisionError")
 
@@ -341,13 +311,13 @@ def test_every_method_of_the_protocol_is_there():
 def test_deadline_of_the_call_and_timeout_parameter_bound_the_request(serve, row):
     async def scenario(served):
         bounds = []
-        infer = served.plane.infer
+        submit = served.plane.submit
 
-        def note(request):
+        def note(request, answer):
             bounds.append(request.timeout_us)
-            return infer(request)
+            return submit(request, answer)
 
-        served.plane.infer = note
+        served.plane.submit = note
         async with served.aio_client() as client:
             await client.infer("mirror", row(1))
             await client.infer("mirror", row(1), timeout=5_000_000)

@@ -12,6 +12,7 @@ from tritonclient.grpc import service_pb2_grpc
 from headrace import cell
 from headrace.errors import ModelNotReady
 from server.rpc import stream
+from server.rpc.clients import Peer
 from server.rpc.stream import Streams
 
 
@@ -162,32 +163,93 @@ def test_cancelled_stream_cancels_what_is_under_way(serve):
     serve(scenario)
 
 
+class Carrier:
+    """What carries a stream's messages, without a connection."""
+
+    def __init__(self):
+        self.peer = Peer()
+        self.sent, self.held, self.end = [], False, None
+        self.writable = True
+
+    def send(self, message):
+        self.sent.append(pb.ModelStreamInferResponse.FromString(message).infer_response.id)
+        return self.writable
+
+    def hold(self):
+        self.held = True
+
+    def release(self):
+        self.held = False
+
+    def close(self):
+        self.end = "closed"
+
+    def fail(self, error):
+        self.end = error
+
+
+class Puppet:
+    """A server that answers when it is told to."""
+
+    def __init__(self):
+        self.waiting, self.cancelled = [], 0
+        self.streams = Streams(self.submit)
+        self.call = Carrier()
+        self.stream = self.streams.begin(self.call)
+
+    def submit(self, data, call, client, settle):
+        self.waiting.append((pb.ModelInferRequest.FromString(data).id, settle))
+        return self
+
+    def cancel(self):
+        self.cancelled += 1
+
+    def ask(self, *ids):
+        for each in ids:
+            self.stream.message(pb.ModelInferRequest(id=each).SerializeToString())
+
+    def answer(self, at=0):
+        id, settle = self.waiting.pop(at)
+        settle(pb.ModelInferResponse(id=id).SerializeToString())
+
+
 def test_a_stream_holds_its_client_back():
-    async def scenario():
-        read, written = [], []
-        gate = asyncio.Event()
+    puppet = Puppet()
+    for at in range(stream.MAX_IN_FLIGHT):
+        assert not puppet.call.held
+        puppet.ask(str(at))
+    assert puppet.call.held
+    puppet.answer(at=1)
+    assert puppet.call.held, "the oldest is not answered"
+    puppet.answer()
+    assert puppet.call.sent == ["0", "1"]
+    assert not puppet.call.held
 
-        async def infer(message, call):
-            await gate.wait()
-            return pb.ModelInferResponse(id=message.id)
 
-        async def requests():
-            for at in range(3 * stream.MAX_IN_FLIGHT):
-                read.append(at)
-                yield pb.ModelInferRequest(id=str(at))
+def test_answers_wait_for_a_client_that_does_not_read_and_are_in_flight_meanwhile():
+    puppet = Puppet()
+    puppet.call.writable = False
+    puppet.ask(*map(str, range(stream.MAX_IN_FLIGHT)))
+    for _ in range(stream.MAX_IN_FLIGHT):
+        puppet.answer()
+    assert puppet.call.sent == ["0"]
+    puppet.ask("one more")
+    assert puppet.call.held
+    puppet.call.writable = True
+    puppet.stream.resume()
+    assert puppet.call.sent == [str(at) for at in range(stream.MAX_IN_FLIGHT)]
+    assert not puppet.call.held
 
-        async def write(message):
-            written.append(int(message.infer_response.id))
 
-        serving = asyncio.create_task(Streams(infer).serve(requests(), write, None))
-        for _ in range(10 * stream.MAX_IN_FLIGHT):
-            await asyncio.sleep(0)
-        assert len(read) == stream.MAX_IN_FLIGHT
-        gate.set()
-        await serving
-        assert written == list(range(3 * stream.MAX_IN_FLIGHT))
-
-    asyncio.run(scenario())
+def test_a_stream_ends_when_its_client_has_and_all_is_answered():
+    puppet = Puppet()
+    puppet.ask("a", "b")
+    puppet.stream.ended()
+    puppet.answer()
+    assert puppet.call.end is None
+    puppet.answer()
+    assert (puppet.call.sent, puppet.call.end) == (["a", "b"], "closed")
+    assert not puppet.streams.open
 
 
 def test_drain_answers_what_was_read_and_ends_the_stream(serve):
@@ -213,22 +275,22 @@ def test_drain_answers_what_was_read_and_ends_the_stream(serve):
     serve(scenario)
 
 
-@pytest.mark.parametrize("turns", [1, 2, 5])
-def test_drain_before_the_stream_has_read_anything(turns):
-    async def scenario():
-        async def requests():
-            await asyncio.Event().wait()
-            yield
+def test_a_stream_that_drains_takes_nothing_more():
+    puppet = Puppet()
+    puppet.ask("a")
+    puppet.streams.drain()
+    puppet.ask("b")
+    assert [id for id, _ in puppet.waiting] == ["a"]
+    puppet.answer()
+    assert puppet.call.sent == ["a"]
+    assert isinstance(puppet.call.end, ModelNotReady)
 
-        streams = Streams(None)
-        serving = asyncio.create_task(streams.serve(requests(), None, None))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        streams.drain()
-        with pytest.raises(ModelNotReady):
-            await serving
 
-    asyncio.run(scenario())
+def test_a_stream_that_opens_while_the_server_drains_ends_with_its_first_message():
+    puppet = Puppet()
+    puppet.streams.draining = True
+    puppet.ask("a")
+    assert isinstance(puppet.call.end, ModelNotReady)
 
 
 @pytest.mark.parametrize("parameters", [{}, {"priority": 1}], ids=["unread", "read"])
