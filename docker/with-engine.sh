@@ -101,6 +101,7 @@ for path in /etc/ssl/certs /usr/local/share/ca-certificates /etc/pip.conf \
   $(grep -oE '(file://)?/[^ ]+' /etc/pip.conf 2>/dev/null | sed 's,^file://,,' | sort -u); do
   if [ -e "$path" ] && [[ $path != /etc/ssl/certs/* ]]; then lent+=(--volume "$path:$path:ro"); fi
 done
+podman "${STORE[@]}" run --rm --network host "$BASE" true >/dev/null 2>&1 || skip "podman starts no container here"
 ENGINE="podman ${STORE[*]}"
 BUILD="buildah ${STORE[*]} bud --layers --isolation chroot --pull-never --network host --format docker ${lent[*]}"
 STAND_IN="a Debian root ($SUITE) stands in for $BASE"
