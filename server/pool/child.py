@@ -18,6 +18,8 @@ from headrace.memory import kills
 from server.pool.channel import Boot, Channel, Drain, Message
 from server.pool.exit_codes import ExitCode
 
+OFFERED = 300
+"""By so much of 1000 the system finds a child worse than the supervisor when it looks for whom to kill for memory."""
 EXIT_WAIT_S = 5.0
 """A process whose channel has ended is killed after this long."""
 
@@ -49,6 +51,7 @@ class Child:
             except OSError:
                 ours.close()
                 raise
+        _offer(process.pid)
         return cls(process, await Channel.over(ours))
 
     def boot(self, boot: Boot) -> None:
@@ -84,6 +87,13 @@ class Child:
     def how_it_ended(self, code: int) -> str:
         """An exit code in words. After `follow`."""
         return how_it_ended(code, kills() - self._kills)
+
+
+def _offer(pid: int) -> None:
+    """Should memory run out, this process rather than the supervisor, which starts another one (proc(5))."""
+    score = Path(f"/proc/{pid}/oom_score_adj")
+    with contextlib.suppress(OSError, ValueError):  # there is none, or the process has ended
+        score.write_text(str(min(1000, int(score.read_text()) + OFFERED)))
 
 
 def how_it_ended(code: int, kills: int = 0) -> str:

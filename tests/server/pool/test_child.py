@@ -1,6 +1,21 @@
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from server.pool.child import how_it_ended
+from server.pool.child import Child, how_it_ended
+
+
+def test_the_system_ends_a_child_rather_than_the_supervisor(tmp_path):
+    async def scenario():
+        child = await Child.spawn("server.pool", tmp_path, "server.application:Application")
+        mine, its = (int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in ("self", child.pid))
+        child.kill()
+        await child.follow(lambda message: None)
+        return mine, its
+
+    mine, its = asyncio.run(scenario())
+    assert its > mine or mine == 1000
 
 
 @pytest.mark.parametrize(
