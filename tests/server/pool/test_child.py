@@ -9,10 +9,13 @@ from server.pool.child import Child, how_it_ended
 def test_the_system_ends_a_child_rather_than_the_supervisor(tmp_path):
     async def scenario():
         child = await Child.spawn("server.pool", tmp_path, "server.application:Application")
-        mine, its = (int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in ("self", child.pid))
+        scores = score("self"), score(child.pid)
         child.kill()
         await child.follow(lambda message: None)
-        return mine, its
+        return scores
+
+    def score(pid):
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
     mine, its = asyncio.run(scenario())
     assert its > mine or mine == 1000
