@@ -15,8 +15,10 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from batcher.arrivals import FEWEST, Arrivals
+from batcher.balance import Balance
 from batcher.curve import Curve
 from batcher.decide import BUSY, Dispatch, Limits, Plan, WaitUntil
+from batcher.explore import Explorer
 from batcher.follow import Follower
 from batcher.objective import Objective, promised_s
 from batcher.search import WORTH_WAITING_S, at_once, search
@@ -27,32 +29,29 @@ from batcher.watch import SHOCK, SURPRISE, Watch
 
 Found: TypeAlias = Callable[[Settings | None], None]
 Planner: TypeAlias = Callable[[Picture, Settings | None, Found], None]
-"""Searches now or later, and calls back with what it found, or with what it was given. Never from another thread."""
+"""Searches now or later, and calls back with what it found, or with what it was given. Never from another thread.
+
+A question from someone who has not had his answer takes the place of the earlier one, which gets none.
+"""
 
 FIRST = 32
-"""Requests before the first planning; then after twice as many, until the window is full."""
+"""Requests before the first planning; then after four times as many, until the window is full."""
 REST_S = 1.0
 """Between plannings, once `RESTED_AFTER` requests came; twice as long each time that nothing better is found..."""
 LONGEST_REST_S = 30.0
 """...but not longer than this."""
 HURRIED_REST_S = 0.1
-"""After a planning, if something has changed."""
+"""After a planning, if something has changed; twice as long each time that nothing better is found..."""
+LONGEST_HURRIED_REST_S = 3.0
+"""...but not longer than this, and not if the load is quite another one."""
 EARLIER = 4
 """Loads of earlier plannings that are remembered."""
 TOP_ROWS = 1024
 """Batches past this size are not thought about."""
-EXPLORE = 64
-"""After so many batches one that waits for another to end goes beside it instead, to learn what that costs; then after
-twice as many each time..."""
-SELDOM = 1024
-"""...up to so many: both are slow, and the slowest hundredth of the requests makes the 99th percentile."""
-EXPLORE_SIZES = 256
-"""One in so many batches has up to twice the rows that the plan wants, if more wait: it may be wrong. If that
-costs as much as several batches it is one in as many times their square: so many are late, each by so much."""
-MOST_VAIN = 16
-"""Batches in a row for which was waited, and nobody came."""
 RECUT = 256
 """Batches after which it is looked at anew how many rows of one request a batch should have."""
+SEEN_AT_REST = 8
+"""One batch in so many is learnt from while nothing is planned."""
 RESTED_AFTER = 2048
 """Requests after which there is a rest between plannings."""
 
@@ -91,22 +90,24 @@ class Adaptive:
         self._objective: Objective = objective
         self._slo_s = slo_s
         self._planner = planner
-        self._planning = False
+        self._planning = self._gave_up = False
         self._earlier: deque[Load] = deque(maxlen=EARLIER)
         self._planned_for = Load()
         self._came = 0
         self._next = FIRST
-        self._explore_in = self._explore_after = EXPLORE
-        self._planned_sizes = 0
-        """Batches since one had more rows than planned."""
+        self._explorer = Explorer()
         self._rest_s = REST_S
-        self._vain = 0
-        self._waiting_rows = 0
-        """When the waiting for company began; 0: it has not."""
+        self._hurried_rest_s = HURRIED_REST_S
+        self._balance = Balance()
+        self._must_pay = objective in ("mean", "p99")
+        """Whether waiting must save time: for others it need only be in time."""
         self._planned_at = -REST_S
         self._watch = Watch()
         self._follower = Follower(self._first_plan(), limits)
         self.listens = True
+        self._at_rest = False
+        """Nothing is planned, as batches are cheap: of most of them it is not worth the time to learn."""
+        self._unseen = 0
         self.cut_rows = limits.max_batch_rows
         if self.curve.known():
             self._learn_cut()
@@ -138,42 +139,31 @@ class Adaptive:
     def decide(self, now: float, rows: int, oldest: float, running: int, key: Hashable = ()) -> Dispatch | WaitUntil:
         """See `Controller`."""
         verdict = self._follower.decide(now, rows, oldest, running, key)
-        if running and self._explore_in <= 0 and verdict is BUSY and running < self._slots:
-            self._explore_in = self._explore_after = min(2 * self._explore_after, SELDOM)
+        if verdict is BUSY and 0 < running < self._slots and self._explorer.beside():
             return self._follower.decide(now, rows, oldest, 0, key)
-        if self._planned_sizes >= EXPLORE_SIZES and isinstance(verdict, Dispatch) and verdict.rows < rows:
-            more = min(rows, 2 * verdict.rows, self._top)
-            usual_s = self.curve.seconds(verdict.rows)
-            batches = (self.curve.seconds(more) - usual_s * more / verdict.rows) / usual_s
-            if self._planned_sizes >= EXPLORE_SIZES * batches**2:
-                self._planned_sizes = 0
+        if isinstance(verdict, Dispatch) and verdict.rows < rows:
+            more = self._explorer.larger(verdict.rows, min(rows, self._top), self.curve.seconds)
+            if more > verdict.rows:
                 return Dispatch(more, verdict.reason)
-        if self.plan.enough_rows > 1 and self._planned_for.clients > 1:
-            self._weigh(now, rows, verdict)
+        if self.plan.enough_rows > 1 and self._must_pay:
+            idle = 1 - running / self.plan.in_flight
+            if self._balance.overdrawn(now, rows, idle, verdict, key, self.curve.seconds):
+                self._follower.plan = replace(self.plan, enough_rows=1)
+                self._hurry(now, FIRST, anew=True)
         return verdict
-
-    def _weigh(self, now: float, rows: int, verdict: Dispatch | WaitUntil) -> None:
-        """Whether any client came of those who were waited for. If not, time and again, nobody is waited for."""
-        if isinstance(verdict, WaitUntil):
-            if verdict is not BUSY:
-                self._waiting_rows = self._waiting_rows or rows
-            return
-        self._vain = self._vain + 1 if rows <= self._waiting_rows else 0
-        self._waiting_rows = 0
-        if self._vain == MOST_VAIN:
-            self._vain = 0
-            self._follower.plan = replace(self.plan, enough_rows=1)
-            self._hurry(now, FIRST, anew=True)
 
     def started(self, now: float, rows: int, running: int) -> None:
         """See `Controller`."""
-        self._explore_in -= 1
-        self._planned_sizes += 1
+        self._explorer.started()
 
     def finished(
         self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int], key: Hashable = ()
     ) -> None:
         """See `Controller`. `running`: on average during this run, itself included."""
+        if self._at_rest:
+            self._unseen = (self._unseen + 1) % SEEN_AT_REST
+            if self._unseen:
+                return
         self.curve.ran(rows, seconds, running)
         changed = self._watch.changed(now, rows)
         if changed and self._hurry(now, FIRST * 2 if changed == SHOCK else FIRST * 4, anew=changed == SHOCK):
@@ -182,7 +172,7 @@ class Adaptive:
             self._learn_cut()
         if not 1 / SURPRISE < self.curve.moved < SURPRISE:
             self.curve.moved = 1.0
-            self._explore_in = self._explore_after = EXPLORE
+            self._explorer.anew()
             self._hurry(now, 1)
         if self.listens:
             self._follower.finished(now, rows, seconds, 0, clients, key)
@@ -199,10 +189,16 @@ class Adaptive:
     def _hurry(self, now: float, requests: int, *, anew: bool = False) -> bool:
         """Something has changed: plan after so many more requests. Not at once again if that has just been done: False.
 
-        With `anew` it may be the requests that have, and those before say nothing of those to come.
+        With `anew` it may be the requests that have, and those before say nothing of those to come: nor does a plan
+        that is being looked for, unless the one before was given up already.
         """
-        if self._planning or (self._came > RESTED_AFTER and now - self._planned_at < HURRIED_REST_S):
+        rest_s = HURRIED_REST_S if anew else self._hurried_rest_s
+        if self._came > RESTED_AFTER and now - self._planned_at < rest_s:
             return False
+        if self._planning:
+            if not anew or self._gave_up:
+                return False
+            self._planning, self._gave_up = False, True
         if not self.arrivals.recording:
             if self._cheap():
                 return False
@@ -223,13 +219,16 @@ class Adaptive:
     def _record_anew(self) -> None:
         self.arrivals.forget()
         self.arrivals.recording = self.listens = True
+        if self._at_rest:
+            self._at_rest = False
+            self._watch.reset()
         self._next = self._came + self.arrivals.kept
 
     def _look(self, now: float) -> None:
         """Enough has come since the last planning. There is no rest while the window fills after a change."""
         self.arrivals.adjust()
         fresh, kept = self.arrivals.fresh, self.arrivals.kept
-        self._next = self._came + (max(FIRST, fresh) if 2 * fresh < kept else kept)
+        self._next = self._came + (max(FIRST, 3 * fresh) if 4 * fresh < kept else kept)
         rested = fresh < kept or self._came <= RESTED_AFTER or now - self._planned_at >= self._rest_s
         if self._planning or not rested:
             return
@@ -240,6 +239,8 @@ class Adaptive:
             self._follower.plan = self._first_plan()
             self._planned_at, self._rest_s = now, LONGEST_REST_S
             self.arrivals.recording = self.listens = False
+            self._at_rest = True
+            self._watch.reset()
             return
         self._planning = True
         self._planned_at = now
@@ -266,15 +267,19 @@ class Adaptive:
         )
 
     def _found(self, settings: Settings | None) -> None:
-        self._planning = False
+        if not self._planning:  # given up meanwhile
+            return
+        self._planning = self._gave_up = False
         if settings is None:
             return
-        longer = min(max(2 * self._rest_s, REST_S), LONGEST_REST_S)
-        self._rest_s = longer if settings == self.settings else REST_S
-        if settings != self.settings:
+        if settings == self.settings:
+            self._rest_s = min(max(2 * self._rest_s, REST_S), LONGEST_REST_S)
+            self._hurried_rest_s = min(2 * self._hurried_rest_s, LONGEST_HURRIED_REST_S)
+        else:
+            self._rest_s, self._hurried_rest_s = REST_S, HURRIED_REST_S
             self._watch.reset()
         if self.settings is None or settings.in_flight != self.settings.in_flight:
-            self._explore_in = self._explore_after = EXPLORE
+            self._explorer.anew()
         self.settings = settings
         table, promise = self.curve.table(self._top), promised_s(self._objective, self._slo_s)
         self._follower.plan = settings.plan(table, self.curve.slowdown, self._planned_for, promise)

@@ -58,7 +58,10 @@ class Follower:
 
     def decide(self, now: float, rows: int, oldest: float, running: int, key: Hashable = ()) -> Dispatch | WaitUntil:
         """See `Controller`."""
-        return decide(now, self.waiting(rows, oldest, key), running, self.plan, self.limits)
+        if self.plan.enough_rows > 1:
+            return decide(now, self.waiting(rows, oldest, key), running, self.plan, self.limits)
+        self._waiting.rows = rows  # all that is asked for
+        return decide(now, self._waiting, running, self.plan, self.limits)
 
     def started(self, now: float, rows: int, running: int) -> None:
         """See `Controller`."""

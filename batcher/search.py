@@ -79,7 +79,11 @@ def _best_of(twin: Twin, moves: Sequence[Settings], best: Settings) -> Settings 
         moves = [move for move in likeliest if _gain(twin, move, best).mean > LEAST_GAIN]
     gains = [(_gain(twin.judge, move, best), move) for move in moves]
     sure = [(gain.mean, move) for gain, move in gains if gain.mean > max(LEAST_GAIN, gain.doubt)]
-    return max(sure, key=itemgetter(0))[1] if sure else None
+    if not sure:
+        return None
+    most = max(sure, key=itemgetter(0))[0]
+    # Of those that are as good, who waits least: if the load becomes another one, he loses least.
+    return min(sure, key=lambda each: (each[0] < most - LEAST_GAIN, each[1].longest_s, -each[0]))[1]
 
 
 def _large_enough(twin: Twin, settings: Settings, simple: Settings) -> bool:

@@ -17,8 +17,9 @@ DOUBT = 2.0
 """Differences of so many standard errors are believed by half."""
 APART = 8
 """More runs than this say no more: those of one size follow each other, and what disturbs one disturbs the next."""
-
-
+MOMENT = 0.25
+"""Standard deviation of the logarithm of a run that is the only one: the level of its moment may not have been known.
+Of n runs it is the n-th part."""
 USUAL = 0.05
 """Standard deviation of the logarithm of a run, where fewer than `ENOUGH` tell."""
 ENOUGH = 32
@@ -57,7 +58,7 @@ def smoothed(known: Sequence[Known], noise: float) -> list[tuple[int, float]]:
         seconds = known[at].seconds
         if start < at < stop - 1:  # it lies between neighbours
             expected = _expected(x, points[start:at] + points[at + 1 : stop])
-            luck = DOUBT**2 * noise**2 / min(runs, APART)
+            luck = DOUBT**2 * (noise**2 / min(runs, APART) + MOMENT**2 / runs**2)
             differs = (y - expected) ** 2
             seconds = exp(expected + (y - expected) * differs / (differs + luck)) if differs else seconds
         found.append((known[at].rows, seconds))

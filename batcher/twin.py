@@ -62,6 +62,11 @@ class Settings(msgspec.Struct, frozen=True):
         """Whether anybody is ever waited for."""
         return self.enough_rows > 1 and (self.patience_s > 0 or self.gap_s > 0 or self.hold_s > 0)
 
+    @property
+    def longest_s(self) -> float:
+        """For no longer anybody is held back, if it comes to the worst."""
+        return max(self.patience_s, self.gap_s, self.hold_s) if self.waits else 0.0
+
     def plan(self, seconds: Sequence[float], slowdown: Sequence[float], load: Load, promised_s: float = inf) -> Plan:
         """For a curve with `seconds[rows]`, batches that slow each other down by `slowdown`, and a load like this.
 

@@ -113,10 +113,14 @@ class Woken(msgspec.Struct, frozen=True, tag=True):
 
 
 class Plan(msgspec.Struct, frozen=True, tag=True):
-    """A batcher of this replica wants a plan: answer with `Planned` and this serial. `question` is for planner.py."""
+    """A batcher of this replica wants a plan: answer with `Planned` and this serial. `question` is for planner.py.
+
+    It takes the place of the question with the serial `instead_of`, if that has not been answered; 0: of none.
+    """
 
     serial: int
     question: bytes
+    instead_of: int = 0
 
 
 class Planned(msgspec.Struct, frozen=True, tag=True):

@@ -3,13 +3,15 @@
     batcher -> Planner -> Plan -> Plans -> (when the replica's budget allows) a thread -> Planned -> Planner -> batcher
 
 A question is the batcher's picture of its model and load as msgpack, 30 to 100 KB. Invariants: 1. Every question gets
-an answer, unless the replica ends. 2. In the long run the plans of one replica take `SHARE` of a core.
+an answer, unless the replica ends or the same batcher asks another one: then the search for the first is given up.
+2. In the long run the plans of one replica take `SHARE` of a core.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable, Hashable
 
 import msgspec
@@ -40,18 +42,25 @@ class Planner:
 
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
-        self._serials = itertools.count()
+        self._serials = itertools.count(1)
         self._asked: dict[int, Found] = {}
+        self._open: dict[Found, int] = {}
+        """Whose question has not been answered, and its serial."""
 
     def __call__(self, picture: Picture, settings: Settings | None, found: Found) -> None:
-        """`found` is called when the answer has come, in a later turn of the loop."""
-        serial = next(self._serials)
+        """`found` is called when the answer has come, in a later turn of the loop; who asks has always the same one."""
+        serial, before = next(self._serials), self._open.pop(found, 0)
+        self._asked.pop(before, None)
         self._asked[serial] = found
-        self._send(Plan(serial, _encode(_Question(picture, settings))))
+        self._open[found] = serial
+        self._send(Plan(serial, _encode(_Question(picture, settings)), before))
 
     def heard(self, planned: Planned) -> None:
-        """The supervisor's answer."""
-        self._asked.pop(planned.serial)(_answer(planned.answer))
+        """The supervisor's answer. It may be to a question that another one has taken the place of meanwhile."""
+        found = self._asked.pop(planned.serial, None)
+        if found is not None:
+            del self._open[found]
+            found(_answer(planned.answer))
 
 
 class Plans:
@@ -60,18 +69,26 @@ class Plans:
     def __init__(self) -> None:
         self._thread = PlanningThread()
         self._budget = Budget()
+        self._given_up: dict[tuple[Hashable, int], threading.Event] = {}
+        """Of the questions that are open: set if nobody wants to know any more."""
 
     def wanted(self, who: Hashable, plan: Plan, tell: Callable[[Message], None]) -> None:
         """The replica in this place asks; `tell` is the way to it."""
-        question = _question(plan.question)
+        question, given_up = _question(plan.question), threading.Event()
+        self._given_up[who, plan.serial] = given_up
+        if (who, plan.instead_of) in self._given_up:
+            self._given_up[who, plan.instead_of].set()
 
         def planned(settings: Settings | None, cpu_s: float) -> None:
+            if self._given_up.get((who, plan.serial)) is given_up:  # not that of a successor in this place
+                del self._given_up[who, plan.serial]
             self._budget.spend(who, loop.time(), cpu_s)
-            tell(Planned(plan.serial, _encode(settings)))
+            if not given_up.is_set():
+                tell(Planned(plan.serial, _encode(settings)))
 
         loop = asyncio.get_running_loop()
         wait_s = self._budget.wait(who, loop.time())
-        loop.call_later(wait_s, self._thread, question.picture, question.settings, planned)
+        loop.call_later(wait_s, self._thread, question.picture, question.settings, planned, given_up)
 
 
 class Budget:

@@ -228,13 +228,51 @@ class Later:
 @pytest.mark.parametrize(
     "plan", [Plan(1, tuple(range(65)), 48, gap_s=0.02), Plan(1, tuple(range(65)), 48, hold_s=0.05)]
 )
-def test_where_those_who_are_waited_for_stay_away_nobody_is_waited_for_after_a_few_batches(plan):
-    """64 clients that paid to be waited for, and then one of them alone."""
+@pytest.mark.parametrize("clients", [1, 4])
+def test_where_company_does_not_pay_for_the_wait_nobody_is_waited_for_after_a_few_batches(plan, clients):
+    """64 clients that paid to be waited for, and then a few of them, who all come and are waited beyond."""
     device = Device(affine)
     controller = adaptive(device, planner=lambda picture, settings, found: found(None))
     simulate(loads.closed(64, 0.0005, 6000, seed=1), device, controller, 6000)
     controller.follower.plan = plan
-    alone = simulate(loads.closed(1, 0.0005, 100, seed=2), device, Later(controller, 1000.0), 40)
-    waits = [finished - arrived - affine(1) for arrived, finished in zip(alone.arrived, alone.finished, strict=True)]
-    assert min(waits[:12]) > 0.01
-    assert max(waits[18:]) == pytest.approx(0.0, abs=1e-9)
+    few = simulate(loads.closed(clients, 0.0005, 200, seed=2), device, Later(controller, 1000.0), 20 * clients)
+    waits = [finished - arrived - affine(1) for arrived, finished in zip(few.arrived, few.finished, strict=True)]
+    assert max(waits[: 2 * clients]) > 0.01
+    assert max(waits[5 * clients :]) < 2 * affine(clients)
+
+
+def test_a_wait_that_pays_goes_on_however_many_come_in_vain():
+    """One in five brings company, which saves eight times what a wait costs."""
+    controller = adaptive(Device(affine), planner=lambda picture, settings, found: found(None))
+    controller.follower.plan = Plan(1, tuple(range(65)), 2, gap_s=0.1 * affine(1))
+    for batch in range(1000):
+        now, rows = batch * 0.1, 1 + (batch % 5 == 0)
+        controller.decide(now, 1, now, 0)
+        controller.decide(now + 0.1 * affine(1), rows, now, 0)
+    assert controller.plan.enough_rows == 2
+
+
+def test_a_plan_that_is_looked_for_is_given_up_when_the_load_has_become_another_one_but_not_twice():
+    asked = []
+    controller = adaptive(Device(affine), planner=lambda picture, settings, found: asked.append((picture, found)))
+    before, now = controller.plan, 0.0
+
+    def come(requests, gap):
+        nonlocal now
+        for _ in range(requests):
+            now += gap
+            controller.arrived(now, 1, 0)
+            controller.started(now, 1, 1)
+            controller.finished(now, 1, affine(1), 1.0, ())
+
+    come(400, 0.02)
+    assert len(asked) == 1
+    come(40, 0.1)  # a fifth of the load
+    asked[0][1](Settings(1, 3))
+    assert controller.plan == before
+    come(400, 0.1)
+    assert len(asked) == 2
+    come(400, 0.02)
+    assert len(asked) == 2
+    asked[1][1](Settings(1, 4))
+    assert controller.plan.sizes[5] == 4

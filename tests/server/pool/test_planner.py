@@ -57,6 +57,41 @@ def test_answers_reach_those_who_asked_in_whatever_order_they_come():
     assert found == {"one": Settings(1, 2), "other": Settings(1, 1)}
 
 
+def test_a_second_question_of_a_batcher_takes_the_place_of_the_first_which_gets_no_answer():
+    async def scenario():
+        plans, answers, found = Plans(), [], asyncio.Queue()
+        planner = Planner(lambda plan: plans.wanted(0, over_the_wire(plan), answered))
+
+        def answered(message):
+            answers.append(message.serial)
+            planner.heard(over_the_wire(message))
+
+        second = Picture(SECONDS, (1.0, 1.0), (1.0,), OPEN, Limits(4))
+        planner(Picture(SECONDS, (1.0, 1.0), (1.0,), RETURNING, Limits(4)), None, found.put_nowait)
+        planner(second, None, found.put_nowait)
+        got = await asyncio.wait_for(found.get(), 30)
+        planner(second, None, found.put_nowait)
+        await asyncio.wait_for(found.get(), 30)
+        return got, answers, found.empty()
+
+    got, answers, nothing_more = asyncio.run(scenario())
+    assert got == search(Twin(Picture(SECONDS, (1.0, 1.0), (1.0,), OPEN, Limits(4))), None)
+    assert answers == [2, 3]
+    assert nothing_more
+
+
+def test_an_answer_that_comes_after_another_question_was_asked_is_not_taken():
+    sent, found = [], []
+    planner = Planner(sent.append)
+    picture = Picture(SECONDS, (1.0, 1.0), (1.0,), RETURNING, Limits(4))
+    for _ in range(2):
+        planner(picture, None, found.append)
+    assert [plan.instead_of for plan in sent] == [0, sent[0].serial]
+    for plan, settings in zip(sent, (Settings(1, 1), Settings(1, 2)), strict=True):
+        planner.heard(channel.Planned(plan.serial, msgspec.msgpack.encode(settings)))
+    assert found == [Settings(1, 2)]
+
+
 def test_who_has_spent_what_was_saved_waits_until_the_share_has_come_in():
     budget = Budget()
     assert budget.wait("a", 0.0) == 0
