@@ -35,6 +35,11 @@ class Trial:
         """Whether it has come through all stages."""
         return len(self._costs) == len(self._stages)
 
+    @property
+    def requests(self) -> int:
+        """Of each load, answered so far."""
+        return self._stages[len(self._costs) - 1] if self._costs else 0
+
     def costs(self, stage: int) -> Costs:
         """Of this stage, under all loads."""
         while len(self._costs) <= stage:

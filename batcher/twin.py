@@ -151,6 +151,12 @@ class Twin:
         # Of the busier half: a silence in between says nothing of what there is to do when it is over.
         self.open_rate = max(_open_rate(replace(load, opens=part)) for part in (load.opens[:half], load.opens[half:]))
 
+    @property
+    def reran(self) -> int:
+        """Requests that were run again so far, of all loads under all plans: what it has cost."""
+        mine = len(self._loads) * sum(trial.requests for trial in self._trials)
+        return mine if self.judge is self else mine + self.judge.reran
+
     def costs(self, settings: Settings, stage: int = LAST) -> Costs:
         """By blocks of the requests of this stage; see `objective`."""
         trial = self.tried.get(settings)

@@ -31,12 +31,10 @@ from headrace.memory import limit
 from headrace.models import ModelId, ModelMetadata
 from model_repo.spec import VersionSpec
 from server.holdings import Holdings
+from server.overhead import Overhead, overhead
 
 UNBATCHED = BatchingLimits(controller="timer")
 """With nobody to share a batch there is nobody to wait for."""
-
-BATCH_S, ROW_S = 35e-6, 10e-6
-"""What a batch and each request in it take besides the run: putting together, answering. Until it is learnt."""
 
 QUEUE_BYTES = 256 << 20
 QUEUE_SHARE = 8
@@ -112,7 +110,8 @@ async def load_core(
     metadata, batching = loaded.metadata, spec.config.batching
     max_batch_rows = batching.max_batch_rows if metadata.batchable else 1
     counters = open_counters(spec.id, max_batch_rows)
-    controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner)
+    besides = overhead(_one_core(loaded.device, host.replicas))
+    controller = _controller(batching if metadata.batchable else UNBATCHED, max_batch_rows, loaded, planner, besides)
     expected = controller.curve.seconds if isinstance(controller, Adaptive) else None
     turns = _turns(devices, loaded.device, host.replicas) if devices is not None else None
     batcher = Batcher(
@@ -125,7 +124,7 @@ async def load_core(
         max_queue_bytes=batching.max_queue_bytes or queue_bytes(limit(), host.replicas),
         row_bytes=metadata.row_bytes,
         batched=metadata.batchable,
-        lengths=_lengths(loaded),
+        lengths=_lengths(loaded, besides),
         turn=turns.join(batching.weight, expected) if turns is not None else None,
     )
     batcher.start()
@@ -141,28 +140,35 @@ def queue_bytes(limit: int | None, replicas: int) -> int:
 
 
 def _turns(devices: dict[str, Turns], device: str, replicas: int) -> Turns:
-    """Those of this device. A replica with less than two cores runs nothing faster beside something else."""
+    """Those of this device. Where one core does everything, nothing runs faster beside something else."""
     if device not in devices:
-        devices[device] = Turns(alone_is_best=device == ON_THE_CPU and usable_cores() < 2 * replicas)
+        devices[device] = Turns(alone_is_best=_one_core(device, replicas))
     return devices[device]
 
 
-def _lengths(loaded: LoadedModel) -> Lengths | None:
+def _one_core(device: str, replicas: int) -> bool:
+    """Whether what computes is what serves: a replica with less than two cores, and a model on the CPU."""
+    return device == ON_THE_CPU and usable_cores() < 2 * replicas
+
+
+def _lengths(loaded: LoadedModel, besides: Overhead) -> Lengths | None:
     padding = loaded.metadata.padding
     if padding is None:
         return None
-    timed = [(rows, length, seconds + BATCH_S + rows * ROW_S) for rows, length, seconds in loaded.costs]
+    timed = [(rows, length, seconds + besides(rows, seconds)) for rows, length, seconds in loaded.costs]
     return Lengths(padding, timed)
 
 
-def _controller(batching: BatchingLimits, max_batch_rows: int, loaded: LoadedModel, planner: Planner) -> Controller:
+def _controller(
+    batching: BatchingLimits, max_batch_rows: int, loaded: LoadedModel, planner: Planner, besides: Overhead
+) -> Controller:
     slots, delay_ms = loaded.executor.slots, batching.max_queue_delay_ms
     if batching.controller == "timer":
         return Timer(Limits(max_batch_rows, (delay_ms or 0.0) / 1e3), slots)
     return Adaptive(
         Limits(max_batch_rows, inf if delay_ms is None else delay_ms / 1e3),
         slots,
-        seed=[(rows, seconds + BATCH_S + rows * ROW_S) for rows, seconds in loaded.curve],
+        seed=[(rows, seconds + besides(rows, seconds)) for rows, seconds in loaded.curve],
         objective=batching.objective,
         slo_s=(batching.slo_ms or 0.0) / 1e3,
         planner=planner,
