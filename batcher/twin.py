@@ -37,7 +37,7 @@ LAST = len(STAGES) - 1
 SETTLED = 4
 """...but not before so many cycles of each client."""
 DIFFERENT = 1.3
-BACKLOG = 4
+BACKLOG = 2
 CROWD = 2
 """So many batches wait when more of them than planned may be in flight: the load is not what the plan was made for."""
 RUN_MARGIN = 1.25

@@ -43,6 +43,8 @@ FASTEST = 4000.0
 """Rows per second at most, so that a cell takes seconds."""
 BATCH_S, ROW_S = 60e-6, 20e-6
 """What the event loop takes."""
+THINK_S = 2e-4
+"""From an answer to the next request at least, with a client of a fast language on another core."""
 SPELL_S = 0.4
 """Mean time for which the core has the same speed. One spell of four is slow."""
 GAIN = 1.3
@@ -147,7 +149,9 @@ def run(seed, slow, make):
         device = Device(lambda rows: table[rows] + BATCH_S + ROW_S * rows, (1.0, 1.0), noise, drift)
         if clients:
             spread = [random.expovariate(1 / (1e-4 + 5e-6 * clients)) for _ in range(4001)]
-            load, requests = Load(clients=clients, thinks=[2e-4 + each for each in spread]), int(FASTEST * PHASE_S)
+            load = Load(clients=clients, thinks=[THINK_S + each for each in spread])
+            fastest = min(cells.capacity(table, [1.0, 1.0]), clients / (table[1] + THINK_S))
+            requests = int(fastest * PHASE_S) + clients  # more than there is time for
         else:
             requests = int(rate * PHASE_S)
             load = loads.poisson(rate, requests, seed * 100 + number)
