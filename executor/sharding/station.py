@@ -120,6 +120,8 @@ class Station:
         while (message := frames.receive(self._end)) is not None:
             said = words.to_pipeline(message)
             with self._lock:
+                if self._lost:  # who asked has been told so
+                    break
                 parcel, answer = self._asked.popleft()
                 self._runs.give_back(parcel.start)
             match said:
