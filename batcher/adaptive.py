@@ -23,7 +23,7 @@ from batcher.follow import Follower
 from batcher.objective import Objective, promised_s
 from batcher.search import WORTH_WAITING_S, at_once, search
 from batcher.simulate import Load
-from batcher.sizes import largest_good
+from batcher.sizes import most_worth
 from batcher.twin import Picture, Settings, Twin
 from batcher.watch import SHOCK, SURPRISE, Watch
 
@@ -80,7 +80,7 @@ class Adaptive:
         seed = list(seed)
         for rows, seconds in seed:
             self.curve.measured(rows, seconds)
-        self._sound_rows = _most_worth(seed, limits.max_batch_rows)
+        self._sound_rows = most_worth(seed, limits.max_batch_rows)
         """Rows of a batch that were worth it when they were measured, with care."""
         self.curve.slowdown[1 : 1 + len(slowdown)] = slowdown
         self.arrivals = Arrivals()
@@ -184,7 +184,7 @@ class Adaptive:
     def _learn_cut(self) -> None:
         known = [(rows, seconds) for rows, seconds, _ in self.curve.known()]
         sure = self.curve.trusted() and not self._cheap()
-        self.cut_rows = _most_worth(known, self.limits.max_batch_rows) if sure else self._sound_rows
+        self.cut_rows = most_worth(known, self.limits.max_batch_rows) if sure else self._sound_rows
 
     def _hurry(self, now: float, requests: int, *, anew: bool = False) -> bool:
         """Something has changed: plan after so many more requests. Not at once again if that has just been done: False.
@@ -296,9 +296,3 @@ class Adaptive:
         table, slowdown = self.curve.table(self._top), self.curve.slowdown
         settings = replace(at_once(table, slowdown), most_rows=min(self._sound_rows, self._top))
         return settings.plan(table, slowdown, Load())
-
-
-def _most_worth(known: Sequence[tuple[int, float]], most: int) -> int:
-    """Of (rows, seconds) the most rows with a good rate; `most` if that is as far as is known."""
-    good = largest_good(known) if known else most
-    return good if any(rows > good for rows, _ in known) else most

@@ -25,6 +25,12 @@ def largest_good(known: Sequence[tuple[int, float]]) -> int:
     return max(rows for rows, seconds in known if rows / seconds >= least)
 
 
+def most_worth(known: Sequence[tuple[int, float]], most: int) -> int:
+    """Of (rows, seconds) the most rows with a good rate; `most` if that is as far as is known."""
+    good = largest_good(known) if known else most
+    return good if any(rows > good for rows, _ in known) else most
+
+
 def most_in_flight(slowdown: Sequence[float]) -> int:
     """The fewest batches in flight with a rate not lower than the best one by more than `WORSE`. See `Picture`."""
     rates = [k / slowdown[k] for k in range(1, len(slowdown))]
