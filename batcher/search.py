@@ -83,7 +83,7 @@ def _best_of(twin: Twin, moves: Sequence[Settings], best: Settings) -> Settings 
         return None
     most = max(sure, key=itemgetter(0))[0]
     # Of those that are as good, who waits least: if the load becomes another one, he loses least.
-    return min(sure, key=lambda each: (each[0] < most - LEAST_GAIN, each[1].longest_s, -each[0]))[1]
+    return min(sure, key=lambda each: (each[0] < most - LEAST_GAIN, each[1].wait_s, -each[0]))[1]
 
 
 def _large_enough(twin: Twin, settings: Settings, simple: Settings) -> bool:

@@ -63,7 +63,7 @@ class Settings(msgspec.Struct, frozen=True):
         return self.enough_rows > 1 and (self.patience_s > 0 or self.gap_s > 0 or self.hold_s > 0)
 
     @property
-    def longest_s(self) -> float:
+    def wait_s(self) -> float:
         """For no longer anybody is held back, if it comes to the worst."""
         return max(self.patience_s, self.gap_s, self.hold_s) if self.waits else 0.0
 
