@@ -1,7 +1,7 @@
 """Named arrays in an arena, and the few words that tell the other process where they lie and what they are.
 
-Numbers lie one after the other in one region; text, which has no size, travels in the message itself. Datatypes go by
-their names in V2.
+Numbers lie one after the other in one region; text, which has no size, travels in the message itself, and so may
+numbers of few bytes, for which a region is not worth it. Datatypes go by their names in V2.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from headrace.requests import Array
 
 
 class Label(msgspec.Struct, array_like=True, frozen=True):
-    """One array: at `offset` bytes from the start of its region, or `text`."""
+    """One array: at `offset` bytes from the start of its region, or `inside` this: text, or the bytes of numbers."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     offset: int
-    text: list[str] | None = None
+    inside: list[str] | bytes | None = None
 
 
 class Parcel(msgspec.Struct, array_like=True, frozen=True):
-    """Arrays in the region of `size` bytes at `start`."""
+    """Arrays in the region of `size` bytes at `start`; 0 bytes: there is no region, all is inside."""
 
     start: int
     size: int
@@ -51,18 +51,33 @@ def pack(arrays: Mapping[str, Array], arena: Arena) -> Parcel | None:
     if start is None:
         return None
     for label, array in zip(labels, arrays.values(), strict=True):
-        if label.text is None:
+        if label.inside is None:
             arena.array(array.shape, array.dtype, start + label.offset)[...] = array
     return Parcel(start, size, labels)
 
 
-def unpack(parcel: Parcel, arena: Arena) -> tuple[dict[str, Array], npt.NDArray[np.uint8]]:
+def inside(arrays: Mapping[str, Array]) -> Parcel:
+    """The arrays without a region."""
+    labels = [
+        Label(name, BY_NUMPY[array.dtype].wire, array.shape, 0, _content(array)) for name, array in arrays.items()
+    ]
+    return Parcel(0, 0, labels)
+
+
+def _content(array: Array) -> list[str] | bytes:
+    return array.ravel().tolist() if array.dtype.char == "O" else array.tobytes()
+
+
+def unpack(parcel: Parcel, arena: Arena) -> tuple[dict[str, Array], npt.NDArray[np.uint8] | None]:
     """The arrays, in place, and their region: as long as anybody has one of the arrays, that array lives too."""
-    region = arena.region(parcel.start, parcel.size)
+    region = arena.region(parcel.start, parcel.size) if parcel.size else None
     found: dict[str, Array] = {}
     for label in parcel.labels:
-        if label.text is None:
-            found[label.name] = np.ndarray(label.shape, BY_NAME[label.datatype].numpy, region, label.offset)
+        datatype, content = BY_NAME[label.datatype].numpy, label.inside
+        if content is None:
+            found[label.name] = np.ndarray(label.shape, datatype, region, label.offset)
+        elif isinstance(content, bytes):
+            found[label.name] = np.ndarray(label.shape, datatype, content)
         else:
-            found[label.name] = np.array(label.text, object).reshape(label.shape)
+            found[label.name] = np.array(content, object).reshape(label.shape)
     return found, region

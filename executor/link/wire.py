@@ -1,8 +1,8 @@
 """One end of the socket between two processes: messages with their length in front.
 
-Each message is bytes; what is in them its user knows. Those of one turn of the loop go out in one write: uvloop sees to
-that. Along with the first word, who connects hands over two files, the arenas (`arena`) for the tensors that go there
-and for those that come back.
+Each message is bytes; what is in them its user knows. It is written at once: the other process begins with it while
+this one makes the next. Along with the first word, who connects hands over two files, the arenas (`arena`) for the
+tensors that go there and for those that come back.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ class Engine:
             return
         self._answers = answers
         self._wire = wire
-        self._leases = Leases(lambda start: wire.send(words.encode(words.Read(start))))
+        self._leases = Leases(lambda starts: wire.send(words.encode(words.Read(starts))))
         self._loads.up(self._send)
 
     def down(self, reason: str) -> None:
@@ -222,20 +222,14 @@ class Engine:
     # -- what it says -----------------------------------------------------------------------------------------------
     def _heard(self, message: bytes) -> None:
         match words.to_replica(message):
-            case words.Answer(run, parcel, account):
-                outputs, region = unpack(parcel, self._answers)
-                self._leases.watch(parcel.start, region)
-                del region
-                if sent := self._finished(run):
-                    if account is not None and sent.account is not None:
-                        for field in account.__struct_fields__:
-                            setattr(sent.account, field, getattr(account, field))
-                    sent.entry.finish(outputs)
+            case words.Answer() as answer:
+                self._answered(answer)
             case words.Failure(run) as failure:
                 if sent := self._finished(run):
                     sent.entry.finish(words.error(failure))
-            case words.Free(run):
-                self._free(run)
+            case words.Free(runs):
+                for run in runs:
+                    self._free(run)
             case words.Loaded(number) as loaded if number in self._loads.held:
                 self._loads.loaded(loaded)
                 self._run_again(number)
@@ -246,6 +240,18 @@ class Engine:
                 told = self._asked.pop(serial, None)
                 if told is not None and not told.done():
                     told.set_result(document)
+
+    def _answered(self, answer: words.Answer) -> None:
+        parcel = answer.parcel
+        outputs, region = unpack(parcel, self._answers)
+        if region is not None:
+            self._leases.watch(parcel.start, region)
+        del region
+        if sent := self._finished(answer.run):
+            if answer.account is not None and sent.account is not None:
+                for field in answer.account.__struct_fields__:
+                    setattr(sent.account, field, getattr(answer.account, field))
+            sent.entry.finish(outputs)
 
     def _run_again(self, number: int) -> None:
         """The version is there: what was kept for it is sent."""

@@ -20,7 +20,7 @@ from batcher.assemble import concat
 from batcher.entry import Outcome
 from executor.link.arena import Arena
 from executor.link.leases import Leases
-from executor.link.parcel import pack, unpack
+from executor.link.parcel import inside, pack, unpack
 from executor.link.wire import Wire, accept
 from headrace.errors import ExecutorFailed, ServingError
 from headrace.requests import Array
@@ -33,6 +33,10 @@ from server.engine.shelf import Key, LoadCore, Shelf
 logger = logging.getLogger("headrace.engine")
 
 
+FEW_BYTES = 2048
+"""An answer of so many is part of the message."""
+
+
 class Guest:
     """`runs` and `answers` are the arenas that it brought. Lives on the engine's event loop."""
 
@@ -43,7 +47,7 @@ class Guest:
         self._runs = runs
         self._answers = answers
         self._tasks = tasks
-        self._leases = Leases(lambda start: self.wire.send(words.encode(words.Free(start))))
+        self._leases = Leases(lambda starts: self.wire.send(words.encode(words.Free(starts))))
         self._keys: dict[int, Key] = {}
         self._cores: dict[int, Core] = {}
         self._errands: dict[int, Errand] = {}
@@ -54,8 +58,9 @@ class Guest:
         match words.to_engine(message):
             case words.Run() as run:
                 self._run(run)
-            case words.Read(start):
-                self._answers.give_back(start)
+            case words.Read(starts):
+                for start in starts:
+                    self._answers.give_back(start)
                 self._answer_more()
             case words.Cancel(run):
                 self._cancel(run)
@@ -105,6 +110,7 @@ class Guest:
     def _run(self, run: words.Run) -> None:
         start = run.parcel.start
         inputs, region = unpack(run.parcel, self._runs)
+        assert region is not None, "a run has one, if only for its first byte"
         errand = self._errands[start] = Errand(run, inputs, region, id(self), self._deliver)
         self._leases.watch(start, region)
         if run.alone:
@@ -166,7 +172,7 @@ class Guest:
             sentence = f"the answer has {size} bytes, an engine gives at most {self._answers.size}"
             self.wire.send(words.encode(words.failure(run, ExecutorFailed(sentence))))
             return True
-        parcel = pack(outputs, self._answers)
+        parcel = pack(outputs, self._answers) if size > FEW_BYTES else inside(outputs)
         if parcel is None:
             return False
         self.wire.send(words.encode(words.Answer(run, parcel, errand.account)))

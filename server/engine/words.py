@@ -60,9 +60,9 @@ class Cancel(msgspec.Struct, array_like=True, frozen=True, tag=4):
 
 
 class Read(msgspec.Struct, array_like=True, frozen=True, tag=5):
-    """This answer's region is the engine's again."""
+    """These answers' regions are the engine's again."""
 
-    start: int
+    starts: list[int]
 
 
 class Ask(msgspec.Struct, array_like=True, frozen=True, tag=6):
@@ -108,9 +108,9 @@ class Failure(msgspec.Struct, array_like=True, frozen=True, tag=10):
 
 
 class Free(msgspec.Struct, array_like=True, frozen=True, tag=11):
-    """The engine does not look at this run's region any more."""
+    """The engine does not look at these runs' regions any more."""
 
-    run: int
+    runs: list[int]
 
 
 class Told(msgspec.Struct, array_like=True, frozen=True, tag=12):

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 
 from executor.link.allocator import ALIGNMENT, Allocator, aligned
 from executor.link.arena import HEADER, KEPT, Arena
-from executor.link.leases import Leases
-from executor.link.parcel import pack, unpack
+from executor.link.leases import TOLD_AT_ONCE, TOLD_WITHIN_S, Leases
+from executor.link.parcel import Parcel, inside, pack, unpack
 from executor.link.wire import Wire, accept, connect, listen
 from headrace.datatypes import Datatype
 
+decode = msgspec.msgpack.decode
 ROOM = 64 * ALIGNMENT
 
 
@@ -68,10 +70,12 @@ ARRAYS = {
 }
 
 
-def test_what_is_packed_in_one_process_is_unpacked_in_another():
+@pytest.mark.parametrize("way", ["in memory that both map", "in the message"])
+def test_what_is_packed_in_one_process_is_unpacked_in_another(way):
     arena = Arena.create(1 << 16)
-    parcel = pack(ARRAYS, arena)
-    found, _ = unpack(parcel, Arena(arena.fd))
+    parcel = pack(ARRAYS, arena) if "map" in way else inside(ARRAYS)
+    found, region = unpack(decode(msgspec.msgpack.encode(parcel), type=Parcel), Arena(arena.fd))
+    assert (region is None) == ("map" not in way)
     assert found.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
@@ -108,7 +112,7 @@ def test_memory_of_a_large_tensor_is_given_back_to_the_system():
 def test_a_lease_is_over_when_the_last_view_is_gone_whichever_thread_had_it():
     async def main():
         over = []
-        leases, arena = Leases(over.append), Arena.create(1 << 12)
+        leases, arena = Leases(over.extend), Arena.create(1 << 12)
         parcel = pack({"x": np.arange(8), "y": np.arange(4)}, arena)
         found, region = unpack(parcel, arena)
         leases.watch(parcel.start, region)
@@ -121,8 +125,7 @@ def test_a_lease_is_over_when_the_last_view_is_gone_whichever_thread_had_it():
         thread = threading.Thread(target=lasts.clear)
         thread.start()
         thread.join()
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await asyncio.sleep(2 * TOLD_WITHIN_S)
         assert over == [parcel.start]
 
         found, region = unpack(parcel, arena)
@@ -130,9 +133,41 @@ def test_a_lease_is_over_when_the_last_view_is_gone_whichever_thread_had_it():
         leases.forget()
         del found, region
         gc.collect()
+        await asyncio.sleep(2 * TOLD_WITHIN_S)
         assert over == [parcel.start]
 
     asyncio.run(main())
+
+
+def test_leases_of_small_regions_are_told_of_together_and_those_of_large_ones_at_once():
+    async def main():
+        told = []
+        leases, arena = Leases(told.append), Arena.create(4 * TOLD_AT_ONCE)
+
+        def used(count, size):
+            starts = []
+            for _ in range(count):
+                start = arena.take(size)
+                leases.watch(start, arena.region(start, size))
+                starts.append(start)
+            return starts
+
+        small = used(3, 256)
+        assert not told
+        await asyncio.sleep(2 * TOLD_WITHIN_S)
+        assert told == [small]
+        both = used(1, 256) + used(1, TOLD_AT_ONCE)
+        assert told == [small, both]
+        used(1, 256)
+        leases.forget()
+        await asyncio.sleep(2 * TOLD_WITHIN_S)
+        assert told == [small, both]
+        outlives = arena.region(arena.take(256), 256)
+        leases.watch(0, outlives)
+        return leases, outlives
+
+    kept = [*asyncio.run(main())]
+    kept.pop()  # the loop is closed: nobody is told, and nothing is raised
 
 
 MESSAGES = [b"", b"a", bytes(range(256)) * 500, b"last"]

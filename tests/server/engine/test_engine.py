@@ -19,7 +19,7 @@ from headrace.errors import (
     WouldBeLate,
 )
 from headrace.models import ModelId
-from server.engine import client, words
+from server.engine import client, guest, words
 
 OTHER = ModelId("other", 1)
 
@@ -173,6 +173,7 @@ def test_what_does_not_fit_the_shared_memory_is_refused_before_it_is_sent(tmp_pa
 
 def test_answers_for_which_there_is_no_room_wait_until_somebody_has_read_others(tmp_path, monkeypatch):
     monkeypatch.setattr(client, "ARENA_BYTES", 4096)
+    monkeypatch.setattr(guest, "FEW_BYTES", 0)
 
     async def scenario(pair):
         replica = await pair.replica()
