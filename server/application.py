@@ -37,6 +37,7 @@ from server.rest.door import Door
 from server.rest.shortcut import ShortCut
 from server.rest.site import Site
 from server.rpc.front import GrpcFront
+from server.rpc.protocol import Wire
 from server.rpc.tls import tls_context
 from server.servable import Servable, load_servable, servable
 from server.statistics import REFUSALS, Statistics
@@ -97,8 +98,9 @@ class Application:
             keep_alive_s=config.keep_alive_s,
             receive_timeout_s=config.receive_timeout_s,
             max_age_s=config.grpc_max_connection_age_s,
-            tls=tls_context(config.grpc_tls_certificate, config.grpc_tls_key),
+            lost=place.grpc.closed,
         )
+        self.grpc_tls = tls_context(config.grpc_tls_certificate, config.grpc_tls_key)
         self._told = asyncio.Event()
         self._loaded = asyncio.Event()
         self._empty = asyncio.Event()
@@ -126,13 +128,13 @@ class Application:
         """Import what is not needed before it serves."""
         importlib.import_module("server.rest.app")
 
-    def connection(self) -> ShortCut:
+    def http_connection(self) -> ShortCut:
         """A protocol for one accepted connection."""
         return ShortCut(self._site, self._connection_lost)
 
-    async def open_grpc(self) -> None:
-        """Take gRPC from now on. Raises ConfigError if the port cannot be had."""
-        await self._grpc.start(self._config.host, self._place.grpc_port)
+    def grpc_connection(self) -> Wire:
+        """Likewise, to the gRPC port."""
+        return self._grpc.connection()
 
     async def drain(self, grace_s: float) -> None:
         """Answer what was accepted, close the connections, unload the models."""
@@ -260,7 +262,7 @@ class Application:
         return [connection for connection in self._site.state.connections if isinstance(connection, ShortCut)]
 
     def _connection_lost(self) -> None:
-        self._place.connection_closed()
+        self._place.http.closed()
         if not self._site.state.connections:
             self._empty.set()
 

@@ -84,8 +84,9 @@ class PoolMetrics:
         states = Counter(replica.state for replica in replicas)
         shown = [(labels(state=state.name.lower()), states[state]) for state in State]
         yield simple("headrace_replicas", "gauge", "Server processes by state.", shown)
-        connections = [(labels(replica=str(replica.index)), replica.connections) for replica in replicas]
-        yield simple("headrace_http_connections", "gauge", "Open HTTP connections.", connections)
+        for port, name in (("http", "HTTP"), ("grpc", "gRPC")):
+            open_ones = [(labels(replica=str(replica.index)), getattr(replica, port)) for replica in replicas]
+            yield simple(f"headrace_{port}_connections", "gauge", f"Open {name} connections.", open_ones)
         shares = [(labels(replica=str(replica.index)), answered.get(replica.index, 0)) for replica in replicas]
         yield simple("headrace_replica_requests_total", "counter", "Requests answered with success.", shares)
         restarts = [(labels(replica=str(replica.index)), max(0, replica.generation - 1)) for replica in replicas]

@@ -137,10 +137,13 @@ ROWS: list[tuple[str, list[tuple[str, str, str, list[tuple[str, str]]]]]] = [
                 [("sum by (state) (headrace_model_versions)", "{{state}}")],
             ),
             (
-                "HTTP connections",
+                "Connections",
                 "short",
                 "Open, by replica.",
-                [("sum by (replica) (headrace_http_connections)", "replica {{replica}}")],
+                [
+                    ("sum by (replica) (headrace_http_connections)", "HTTP, replica {{replica}}"),
+                    ("sum by (replica) (headrace_grpc_connections)", "gRPC, replica {{replica}}"),
+                ],
             ),
             (
                 "Answers by replica",

@@ -1,10 +1,10 @@
 """The pool's shared memory: what everyone may know about every replica without asking.
 
 The supervisor makes one file of 64-bit cells and each replica maps it: two cells for the pool, then one row per field
-with a cell for each replica. Invariants: 1. Every cell has one writer: `CONNECTIONS` and `ACCEPTED` the replica that
-holds the place, all others the supervisor. 2. A cell is written in one store: readers see the old or the new value.
-3. `pool_ready` is a latch: once every replica has been ready it stays set while dead ones are replaced, because the
-listening HTTP socket is shared and the others take the dead one's connections. It ends when the pool is told to end.
+with a cell for each replica. Invariants: 1. Every cell has one writer: the counts of connections (`crowd`) the replica
+that holds the place, all others the supervisor. 2. A cell is written in one store: readers see the old or the new
+value. 3. `pool_ready` is a latch: once every replica has been ready it stays set while dead ones are replaced, because
+the listening sockets are shared and the others take the dead one's connections. It ends when the pool is told to end.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import enum
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
+
+from server.pool.crowd import Crowd
 
 _POOL = 0
 _REPLICAS = 1
@@ -48,19 +50,22 @@ class _Row(enum.IntEnum):
     STATE = 0
     GENERATION = 1
     PID = 2
-    CONNECTIONS = 3
-    ACCEPTED = 4
+    HTTP = 3
+    HTTP_ACCEPTED = 4
+    GRPC = 5
+    GRPC_ACCEPTED = 6
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """One place of the pool. `generation` - 1 is how often its replica was replaced."""
+    """One place of the pool. `generation` - 1 is how often its replica was replaced; `http`, `grpc`: connections."""
 
     index: int
     state: State
     generation: int
     pid: int
-    connections: int
+    http: int
+    grpc: int
 
 
 class Board:
@@ -100,8 +105,8 @@ class Board:
     def replicas(self) -> list[ReplicaStatus]:
         """All places as they are now."""
         return [
-            ReplicaStatus(index, State(state), generation, pid, connections)
-            for index, (state, generation, pid, connections, _) in enumerate(zip(*self._rows, strict=True))
+            ReplicaStatus(index, State(state), generation, pid, http, grpc)
+            for index, (state, generation, pid, http, _, grpc, _) in enumerate(zip(*self._rows, strict=True))
         ]
 
     def latch_pool_ready(self) -> None:
@@ -126,40 +131,23 @@ class Board:
         assert to in TRANSITIONS[now], f"replica {index}: no way from {now.name} to {to.name}"
         self._rows[_Row.STATE][index] = to
         if to is State.DEAD:
-            self._rows[_Row.CONNECTIONS][index] = 0  # its writer is no more
+            for row in (_Row.HTTP, _Row.GRPC):
+                self._rows[row][index] = 0  # their writer is no more
 
     def state(self, index: int) -> State:
         """The state of one place."""
         return State(self._rows[_Row.STATE][index])
 
-    def connection_opened(self, index: int) -> None:
-        """The replica at `index`: one more connection is open."""
-        self._rows[_Row.CONNECTIONS][index] += 1
-        self._rows[_Row.ACCEPTED][index] += 1
+    def http(self, index: int) -> Crowd:
+        """The HTTP connections, as the replica at `index` counts and sees them."""
+        return self._crowd(index, _Row.HTTP, _Row.HTTP_ACCEPTED)
 
-    def connection_closed(self, index: int) -> None:
-        """The replica at `index`: one connection fewer is open."""
-        self._rows[_Row.CONNECTIONS][index] -= 1
+    def grpc(self, index: int) -> Crowd:
+        """The gRPC connections, likewise."""
+        return self._crowd(index, _Row.GRPC, _Row.GRPC_ACCEPTED)
 
-    def connections(self, index: int) -> int:
-        """Open HTTP connections of one replica."""
-        count: int = self._rows[_Row.CONNECTIONS][index]
-        return count
-
-    def fewest_connections_elsewhere(self, index: int) -> int | None:
-        """Open connections of the emptiest READY replica but this one; None if there is no other."""
-        states, connections = self._rows[_Row.STATE], self._rows[_Row.CONNECTIONS]
-        others = [
-            connections[other]
-            for other in range(self._replicas)
-            if other != index and states[other] == State.READY.value
-        ]
-        return min(others, default=None)
-
-    def accepted_elsewhere(self, index: int) -> int:
-        """Connections that all replicas but this one have accepted, ever: if it moves, they do accept."""
-        accepted = self._rows[_Row.ACCEPTED]
-        return sum(accepted) - accepted[index]
+    def _crowd(self, index: int, opened: _Row, accepted: _Row) -> Crowd:
+        return Crowd(index, self._rows[opened], self._rows[accepted], self._rows[_Row.STATE], State.READY.value)
 
 
 def _map(path: Path) -> memoryview:

@@ -30,8 +30,6 @@ class Boot(msgspec.Struct, frozen=True, tag=True):
     index: int
     replicas: int
     generation: int
-    http_port: int
-    grpc_port: int
     config: str
 
 

@@ -11,7 +11,7 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headrace.memory import kills
@@ -34,10 +34,10 @@ class Child:
         self.pid = process.pid
 
     @classmethod
-    async def spawn(cls, module: str, directory: Path, what: str, listening: socket.socket | None = None) -> Child:
-        """`python -m module CONTROL_FD DIRECTORY WHAT [LISTENING_FD]`, which then waits for `boot`. Raises OSError."""
+    async def spawn(cls, module: str, directory: Path, what: str, listening: Sequence[socket.socket] = ()) -> Child:
+        """`python -m module CONTROL_FD DIRECTORY WHAT LISTENING_FD...`, which then waits for `boot`. Raises OSError."""
         ours, theirs = socket.socketpair()
-        inherited = [] if listening is None else [listening.fileno()]
+        inherited = [each.fileno() for each in listening]
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(

@@ -1,8 +1,8 @@
 """How a pool ends: not ready first, then drain once, kill what does not end, and say with which code it ended.
 
 Called from the supervisor's loop, which hands back `LagOver`, `StragglersDue` and `GraceOver` when their time has come.
-Shutdown mirrors start-up: listening socket, standby, replicas. Invariant: while replicas drain nobody else holds a copy
-of the listening socket, since a connection that it kept open would be lost; so standby and replacements that do not
+Shutdown mirrors start-up: listening sockets, standby, replicas. Invariant: while replicas drain nobody else holds a
+copy of a listening socket, since a connection that it kept open would be lost; so standby and replacements that do not
 listen yet go first.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable, Iterable, Sequence
 
 from server.pool.board import Board, State
@@ -18,6 +17,7 @@ from server.pool.child import Child
 from server.pool.events import Event, GraceOver, LagOver, StragglersDue
 from server.pool.exit_codes import ExitCode
 from server.pool.place import Place
+from server.pool.sockets import Ports
 
 KILL_AFTER_S = 1.0
 """A replica ends by itself when its grace has passed; one that is stuck is killed this much later."""
@@ -39,7 +39,7 @@ class Ending:
         self,
         lag_s: float,
         grace_s: float,
-        listening: socket.socket,
+        listening: Ports,
         board: Board,
         places: Sequence[Place],
         children: set[Child],

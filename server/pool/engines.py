@@ -108,8 +108,6 @@ class Engines:
                 index=place.index,
                 replicas=self._replicas,
                 generation=len(place.history) + 1,
-                http_port=0,
-                grpc_port=0,
                 config=self._config,
             )
         )

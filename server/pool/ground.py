@@ -7,7 +7,6 @@ it needs itself: so the first are started here, when next to nothing is imported
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,14 @@ from pathlib import Path
 from headrace.config import ServerConfig
 from server.pool.child import Child
 from server.pool.directory import private_directory
-from server.pool.sockets import listen_http, port_of, reserve_grpc
+from server.pool.sockets import Ports, listen, port_of
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """`http` listens, and is closed by whoever ends the pool first; `application` is what its processes import."""
+    """`ports` listen, and are closed by whoever ends the pool first; `application` is what its processes import."""
 
-    http: socket.socket
+    ports: Ports
     http_port: int
     grpc_port: int
     directory: Path
@@ -30,7 +29,7 @@ class Ground:
 
     async def spawn(self) -> Child:
         """One more process. Raises OSError."""
-        return await Child.spawn("server.pool", self.directory, self.application, self.http)
+        return await Child.spawn("server.pool", self.directory, self.application, self.ports)
 
     async def first(self, number: int) -> list[Child]:
         """So many processes, or fewer where the system refuses. Whoever goes on without them is their parent still."""
@@ -45,6 +44,7 @@ class Ground:
 def ground(config: ServerConfig, application: str) -> Iterator[Ground]:
     """Until the end of the block. Raises ConfigError if an address cannot be taken."""
     with contextlib.ExitStack() as stack:
-        http = stack.enter_context(listen_http(config.host, config.http_port))
-        grpc = stack.enter_context(reserve_grpc(config.host, config.grpc_port))
-        yield Ground(http, port_of(http), port_of(grpc), stack.enter_context(private_directory()), application)
+        http = stack.enter_context(listen(config.host, config.http_port, "http_port"))
+        grpc = stack.enter_context(listen(config.host, config.grpc_port, "grpc_port"))
+        directory = stack.enter_context(private_directory())
+        yield Ground(Ports(http, grpc), port_of(http), port_of(grpc), directory, application)

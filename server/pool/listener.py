@@ -1,4 +1,4 @@
-"""Accepts HTTP connections in one replica so that all replicas end up with about as many.
+"""Accepts connections to one port in one replica so that all replicas end up with about as many.
 
 Receives connections from the listening socket that all replicas share and hands each to a protocol of the application.
 With plain `loop.create_server(sock=...)` in two processes, 32 connections split 31 : 1: whoever wakes first takes all
@@ -6,6 +6,8 @@ there are. So here: 1. One accept per wake-up. 2. A replica that has more connec
 the connection to it, for `PATIENCE` ticks of 1 ms at most; each time that this was in vain it waits less, until the
 others move again, so a stuck sibling costs a few milliseconds in all. 3. When it closes, everything in the accept queue
 is taken first. Every replica is woken by every connection; that is the price, paid per connection, not per request.
+A socket for each replica (SO_REUSEPORT) would cost less and divide by dice: of four gRPC clients, which have one
+connection each for days, all may meet the same replica, and those that wait for one that dies are lost with it.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 
-from server.pool.board import Board
+from server.pool.crowd import Crowd
 
 PATIENCE = (4, 2, 1, 0)
 """Ticks that a fuller replica waits for the emptier ones, by how many waits in a row were in vain."""
@@ -24,6 +27,8 @@ TICK_S = 0.001
 PAUSE_S = 0.1
 """No descriptor or memory for another connection: accepting rests this long."""
 WARN_EVERY_S = 60.0
+HANDSHAKES_S = 1.0
+"""How long those who are just agreeing on TLS are waited for when it closes."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log = logging.getLogger("headrace.pool")
@@ -37,15 +42,20 @@ def ticks_to_wait(mine: int, fewest_elsewhere: int | None, in_vain: int) -> int:
 
 
 class Listener:
-    """The accept loop of the replica at `index`. The socket is non-blocking and listens already."""
+    """One accept loop. The socket is non-blocking and listens already; each `connection` says that it is closed."""
 
     def __init__(
-        self, listening: socket.socket, connection: Callable[[], asyncio.Protocol], board: Board, index: int
+        self,
+        listening: socket.socket,
+        connection: Callable[[], asyncio.Protocol],
+        crowd: Crowd,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._socket = listening
         self._connection = connection
-        self._board = board
-        self._index = index
+        self._crowd = crowd
+        self._tls = tls
+        self._opening: set[asyncio.Task[None]] = set()
         self._in_vain = 0
         self._seen_elsewhere = 0
         self._ticks_left = 0
@@ -56,20 +66,23 @@ class Listener:
     async def run(self, closing: asyncio.Event) -> None:
         """Accept until `closing` is set. Then the socket is closed and every accepted connection has its protocol."""
         self._loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as self._opening:
-            self._resume()
-            try:
-                await closing.wait()
-                while self._accept():
-                    pass
-            finally:
-                self._loop.remove_reader(self._socket)
-                if self._timer:
-                    self._timer.cancel()
-                self._socket.close()
+        self._resume()
+        try:
+            await closing.wait()
+            while self._accept():
+                pass
+        finally:
+            self._loop.remove_reader(self._socket)
+            if self._timer:
+                self._timer.cancel()
+            self._socket.close()
+        if self._opening:
+            _, late = await asyncio.wait(self._opening, timeout=HANDSHAKES_S)
+            for opening in late:
+                opening.cancel()
 
     def _readable(self) -> None:
-        elsewhere = self._board.accepted_elsewhere(self._index)
+        elsewhere = self._crowd.accepted_elsewhere()
         if elsewhere != self._seen_elsewhere:
             self._in_vain = 0
         self._seen_elsewhere = elsewhere
@@ -82,7 +95,7 @@ class Listener:
     def _look_again(self) -> None:
         """A tick after a connection was left to the others."""
         self._ticks_left -= 1
-        if self._board.accepted_elsewhere(self._index) != self._seen_elsewhere:
+        if self._crowd.accepted_elsewhere() != self._seen_elsewhere:
             self._resume()  # they took it
         elif self._ticks_left and self._ticks():
             self._rest(TICK_S, self._look_again)
@@ -92,9 +105,7 @@ class Listener:
             self._resume()
 
     def _ticks(self) -> int:
-        board = self._board
-        mine, fewest = board.connections(self._index), board.fewest_connections_elsewhere(self._index)
-        return ticks_to_wait(mine, fewest, self._in_vain)
+        return ticks_to_wait(self._crowd.mine, self._crowd.fewest_elsewhere(), self._in_vain)
 
     def _rest(self, seconds: float, then: Callable[[], None]) -> None:
         self._loop.remove_reader(self._socket)
@@ -119,22 +130,30 @@ class Listener:
                 self._exhaust(error)
             return error.errno not in _EXHAUSTED  # the others are about one connection that broke before it was taken
         accepted.setblocking(False)
-        self._board.connection_opened(self._index)
-        self._opening.create_task(self._open(accepted))
+        self._crowd.opened()
+        opening = self._loop.create_task(self._open(accepted), name="open a connection")
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
         return True
 
     async def _open(self, accepted: socket.socket) -> None:
+        opened = False
         try:
-            await self._loop.connect_accepted_socket(self._connection, accepted)
+            await self._loop.connect_accepted_socket(self._connection, accepted, ssl=self._tls)
+            opened = True
+        except OSError as error:  # most likely there is no agreement on TLS
+            _log.debug("a connection was not opened: %s", error)
         except Exception:  # one connection's trouble must not end the others'
             _log.exception("a connection could not be opened")
-            accepted.close()
-            self._board.connection_closed(self._index)
+        finally:
+            if not opened:
+                accepted.close()
+                self._crowd.closed()
 
     def _exhaust(self, error: OSError) -> None:
         now = self._loop.time()
         if now >= self._warn_from:
             self._warn_from = now + WARN_EVERY_S
-            _log.warning("replica %d cannot accept connections for now: %s", self._index, error.strerror)
+            _log.warning("replica %d cannot accept connections for now: %s", self._crowd.index, error.strerror)
         self._exhausted = True
         self._rest(PAUSE_S, self._recover)

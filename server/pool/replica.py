@@ -1,9 +1,9 @@
 """A replica's life, in the process that the supervisor spawned (`__main__.py`).
 
-    import the application -> wait for Boot (until then this is a standby) -> constructor, run, open_grpc, load
-    -> Ready -> serve, publish what all have prepared -> Drain or SIGTERM -> close the listener -> drain -> end
+    import the application -> wait for Boot (until then this is a standby) -> constructor, run, load
+    -> Ready -> serve, publish what all have prepared -> Drain or SIGTERM -> close the listeners -> drain -> end
 
-Receives its place over the control channel and its listening socket by inheritance, hands accepted connections to the
+Receives its place over the control channel and the listening sockets by inheritance, hands accepted connections to the
 application. Invariants: 1. A first-generation replica listens from the start, a replacement once it has loaded. 2. It
 says Ready after it listens and has loaded. 3. It ends when the supervisor does (death_pipe.py). 4. Its exit code is an
 `ExitCode`, or 1 with a traceback for a bug. It decides nothing about other replicas.
@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -54,6 +55,7 @@ from server.pool.editor import Editor
 from server.pool.exit_codes import ExitCode
 from server.pool.listener import Listener
 from server.pool.planner import Planner
+from server.pool.sockets import Ports
 from server.pool.waker import Waker
 
 _CRASHED = 1
@@ -62,13 +64,13 @@ LEISURE_S = 1.0
 _log = logging.getLogger("headrace.pool")
 
 
-def main(control_fd: int, listening_fd: int, directory: Path, application: str) -> NoReturn:
+def main(control_fd: int, listening_fds: Sequence[int], directory: Path, application: str) -> NoReturn:
     """Leaves by `_exit`: at this point threads of native libraries may hang a normal exit."""
-    control, listening = socket.socket(fileno=control_fd), socket.socket(fileno=listening_fd)
+    control, ports = socket.socket(fileno=control_fd), Ports(*[socket.socket(fileno=fd) for fd in listening_fds])
     code: int = _CRASHED
     try:
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)  # not closed: that would wait for stuck threads
-        code = runner.run(_live(control, listening, directory, application))
+        code = runner.run(_live(control, ports, directory, application))
     except Exception:
         _log.exception("replica process %d crashed", os.getpid())
     finally:
@@ -78,7 +80,7 @@ def main(control_fd: int, listening_fd: int, directory: Path, application: str) 
         os._exit(code)
 
 
-async def _live(control: socket.socket, listening: socket.socket, directory: Path, application: str) -> ExitCode:
+async def _live(control: socket.socket, ports: Ports, directory: Path, application: str) -> ExitCode:
     channel = await Channel.over(control)
     try:
         kind = _import(application)
@@ -92,7 +94,7 @@ async def _live(control: socket.socket, listening: socket.socket, directory: Pat
     if boot is None:
         end_as_orphan(directory)
     assert isinstance(boot, Boot), f"expected Boot first, got {boot}"
-    return await Replica(boot, channel, listening, directory, kind).live()
+    return await Replica(boot, channel, ports, directory, kind).live()
 
 
 async def _boot(channel: Channel, kind: type[ReplicaApplication]) -> Message | None:
@@ -114,7 +116,7 @@ class Replica:
     """One life in one place. `live` is called once."""
 
     def __init__(
-        self, boot: Boot, channel: Channel, listening: socket.socket, directory: Path, kind: type[ReplicaApplication]
+        self, boot: Boot, channel: Channel, ports: Ports, directory: Path, kind: type[ReplicaApplication]
     ) -> None:
         self._config = ServerConfig.model_validate_json(boot.config)
         board = Board.open(board_in(directory))
@@ -126,9 +128,9 @@ class Replica:
             index=boot.index,
             replicas=boot.replicas,
             generation=boot.generation,
-            http_port=boot.http_port,
-            grpc_port=boot.grpc_port,
             board=board,
+            http=board.http(boot.index),
+            grpc=board.grpc(boot.index),
             counters=counters_in(directory),
             agreement=self._agreement,
             editor=self._editor,
@@ -142,11 +144,14 @@ class Replica:
         self._directory = directory
         self._first = boot.generation == 1
         self._channel = channel
-        self._application = kind(self._config, place)
-        self._listener = Listener(listening, self._application.connection, board, boot.index)
+        self._application = application = kind(self._config, place)
+        self._listeners = (
+            Listener(ports.http, application.http_connection, place.http),
+            Listener(ports.grpc, application.grpc_connection, place.grpc, application.grpc_tls),
+        )
         self._closing = asyncio.Event()
         self._draining = asyncio.Event()
-        self._listening: asyncio.Task[None] | None = None
+        self._listening: list[asyncio.Task[None]] = []
 
     async def live(self) -> ExitCode:
         """Serve until drained. Raises what is a bug in the application."""
@@ -174,25 +179,26 @@ class Replica:
         """Returns why this replica cannot serve, or None when it does."""
         try:
             if self._first:
-                await self._open()
+                self._open()
             await self._application.load()
             if not self._first:
-                await self._open()
+                self._open()
         except ServingError as error:
             return str(error)
         self._channel.send(Ready())
         return None
 
-    async def _open(self) -> None:
-        self._listening = self._tasks.create_task(self._listener.run(self._closing), name="listener")
-        await self._application.open_grpc()
+    def _open(self) -> None:
+        self._listening = [
+            self._tasks.create_task(listener.run(self._closing), name="listener") for listener in self._listeners
+        ]
 
     async def _end(self) -> ExitCode:
-        if self._listening is None:  # nothing was ever accepted
+        if not self._listening:  # nothing was ever accepted
             return ExitCode.DRAINED
         self._channel.send(Draining())
         self._closing.set()
-        await self._listening
+        await asyncio.gather(*self._listening)
         try:
             async with asyncio.timeout(self._config.drain_grace_s):
                 await self._application.drain(self._config.drain_grace_s)

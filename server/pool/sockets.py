@@ -1,58 +1,44 @@
 """The pool's two addresses, taken once by the supervisor before any replica exists.
 
-HTTP: one listening socket that every replica inherits. It listens from the start, because two sockets may be bound to
-one port as long as none listens. gRPC: a bound socket that never listens reserves the port, and each replica listens
-on one of its own beside it (SO_REUSEPORT), among which the kernel divides the connections. All raise ConfigError with a
-sentence that names the address.
+Listening sockets that every replica inherits. They listen from the start, because two sockets may be bound to one port
+as long as none listens; who connects before a replica is there waits for it. All raise ConfigError with a sentence that
+names the address.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+from typing import NamedTuple
 
 from headrace.errors import ConfigError
 
 BACKLOG = 4096
 
 
-def listen_http(host: str, port: int) -> socket.socket:
-    """A listening, non-blocking socket; port 0 takes a free one (see `port_of`)."""
-    bound = _socket(host, port, "http_port")
+class Ports(NamedTuple):
+    """Both sockets."""
+
+    http: socket.socket
+    grpc: socket.socket
+
+    def close(self) -> None:
+        """Here; whoever inherited them has them still."""
+        self.http.close()
+        self.grpc.close()
+
+
+def listen(host: str, port: int, key: str) -> socket.socket:
+    """A listening, non-blocking socket; port 0 takes a free one (see `port_of`). `key` is the setting's name."""
+    bound = _socket(host, port, key)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-    _bind(bound, host, port, "http_port")
+    _bind(bound, host, port, key)
     try:
         bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
-        raise _refusal(host, port, "http_port", error) from None
-    bound.setblocking(False)
-    return bound
-
-
-def reserve_grpc(host: str, port: int) -> socket.socket:
-    """A bound socket that keeps the port for this pool's gRPC servers, and other pools off it."""
-    if port:
-        # With SO_REUSEPORT a second pool of the same user would bind happily and share the first one's connections.
-        with _socket(host, port, "grpc_port") as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _bind(probe, host, port, "grpc_port")
-    reserved = _socket(host, port, "grpc_port")
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    # SO_REUSEADDR gets past connections in TIME_WAIT; taken back, it makes the probe above fail in another pool.
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _bind(reserved, host, port, "grpc_port")
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    return reserved
-
-
-def listen_grpc(host: str, port: int) -> socket.socket:
-    """A replica's listening socket, beside the one that reserves the port for its pool; port 0 takes a free one."""
-    bound = _socket(host, port, "grpc_port")
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    _bind(bound, host, port, "grpc_port")
-    bound.listen(BACKLOG)
+        raise _refusal(host, port, key, error) from None
     bound.setblocking(False)
     return bound
 

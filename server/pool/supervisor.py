@@ -5,7 +5,7 @@ Hands a finished pool's `ExitCode` to the command line. It sees no request and h
 Invariants: 1. Only the loop changes state; signal handlers and followers queue. 2. A pool that has been ready stays so
 while a dead replica is replaced (board.py: the latch). 3. One standby process, everything imported, waits to take a
 dead one's place: imports cost about 1 s of CPU, twice that on busy cores. It starts when all replicas are ready and so
-delays none. 4. Shutdown (ending.py) mirrors start-up: listening socket, standby, replicas; then directory and ports.
+delays none. 4. Shutdown (ending.py) mirrors start-up: listening sockets, standby, replicas; then the directory.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Supervisor:
             Roster.of(config, partial(_last_uses_ms, counters_in(directory))),
         )
         waits = config.drain_lag_s, config.drain_grace_s
-        self._ending = Ending(*waits, self._ground.http, self._board, self._places, self._children, put)
+        self._ending = Ending(*waits, self._ground.ports, self._board, self._places, self._children, put)
         self._plans = Plans()
         self._edits = Edits(self._source, self._control, self._places, self._journal, put)
         _log.info(
@@ -177,8 +177,6 @@ class Supervisor:
                 index=place.index,
                 replicas=len(self._places),
                 generation=self._board.seat(place.index, child.pid),
-                http_port=self._ground.http_port,
-                grpc_port=self._ground.grpc_port,
                 config=self._config.model_dump_json(),
             )
         )

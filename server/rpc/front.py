@@ -1,20 +1,18 @@
-"""The gRPC front end of one replica: its methods, its port, its connections.
+"""The gRPC front end of one replica: its methods and its connections.
 
-Receives the method tables of `servicer`, `health` and `reflection`; `protocol` carries the bytes. Start and drain are
-mirror images; `sweep` is to be called every second.
+Receives the method tables of `servicer`, `health` and `reflection`; `protocol` carries the bytes of the connections
+that whoever listens asks for. `sweep` is to be called every second.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from headrace.errors import ModelNotReady
 from server.dataplane import DataPlane
 from server.pool.editor import Editor
-from server.pool.sockets import listen_grpc, port_of
 from server.rpc import health, reflection, servicer
 from server.rpc.calls import Streaming, Unary
 from server.rpc.protocol import Site, Wire
@@ -27,7 +25,10 @@ LAST_WORDS_S: Final = 1.0
 
 
 class GrpcFront:
-    """`start`, then `drain`, once each. `ready` tells whether the whole server takes requests."""
+    """`ready` tells whether the whole server takes requests; `lost` is called for each connection that is over.
+
+    `drain` once, when no connection is accepted any more.
+    """
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class GrpcFront:
         keep_alive_s: float,
         receive_timeout_s: float,
         max_age_s: float | None = None,
-        tls: ssl.SSLContext | None = None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._servicer = servicer.Servicer(dataplane, statistics, ready, editor)
         self._health = health.Health(ready)
@@ -48,19 +49,11 @@ class GrpcFront:
         mirror = reflection.Reflection(servicer.NAME, health.NAME)
         for name in reflection.NAMES:
             methods |= _named(name, mirror.methods)
-        self.site = Site(methods, max_body_bytes, keep_alive_s, receive_timeout_s, max_age_s)
-        self._tls = tls
-        self._server: asyncio.Server | None = None
+        self.site = Site(methods, max_body_bytes, keep_alive_s, receive_timeout_s, max_age_s, lost)
 
-    async def start(self, host: str, port: int) -> int:
-        """Accept calls on `port` (0: any free one), which other replicas may share. Returns the port.
-
-        Raises ConfigError naming the port if it cannot be had.
-        """
-        listening = listen_grpc(host, port)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Wire(self.site), sock=listening, ssl=self._tls)
-        return port_of(listening)
+    def connection(self) -> Wire:
+        """A protocol for one accepted connection."""
+        return Wire(self.site)
 
     def sweep(self, now: float) -> None:
         """A second has passed; it is `now` on the loop's clock."""
@@ -72,9 +65,6 @@ class GrpcFront:
         self._servicer.drain()
         self._health.drain()
         self.site.draining = True
-        if self._server is None:
-            return
-        self._server.close()
         for wire in list(self.site.wires):
             wire.leave(at_once=False)
         linger = asyncio.get_running_loop().call_later(min(LINGER_S, grace_s), self._leave)

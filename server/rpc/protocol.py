@@ -54,6 +54,8 @@ class Site:
     keep_alive_s: float
     receive_timeout_s: float
     max_age_s: float | None = None
+    lost: Callable[[], None] = lambda: None
+    """Called for each connection that is over."""
     jitter: Callable[[], float] = _jitter
     """By what the age of a connection is multiplied: those that come together need not leave together."""
     soon: Callable[[Callable[[], None]], Any] = _soon
@@ -140,6 +142,7 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self.connection.lost()
+        self._site.lost()
         self._site.wires.discard(self)
         if not self._site.wires:
             self._site.emptied.set()

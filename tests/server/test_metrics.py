@@ -109,7 +109,9 @@ def test_pool_shows_its_replicas(pool, scrape):
     board = pool[1]
     board.seat(0, 100)
     board.advance(0, State.READY)
-    board.connection_opened(0)
+    board.http(0).opened()
+    board.grpc(0).opened()
+    board.grpc(0).opened()
     board.seat(1, 101)
     board.advance(1, State.DEAD)
     board.seat(1, 102)
@@ -119,6 +121,7 @@ def test_pool_shows_its_replicas(pool, scrape):
     states = {state: samples[series("headrace_replicas", state=state)] for state in ("ready", "starting", "dead")}
     assert states == {"ready": 1, "starting": 1, "dead": 0}
     assert samples[series("headrace_http_connections", replica="0")] == 1
+    assert samples[series("headrace_grpc_connections", replica="0")] == 2
     assert samples[series("headrace_replica_restarts_total", replica="0")] == 0
     assert samples[series("headrace_replica_restarts_total", replica="1")] == 1
     assert samples[series("headrace_build_info", version=__version__)] == 1

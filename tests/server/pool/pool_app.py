@@ -44,7 +44,7 @@ class Hello(asyncio.Protocol):
         self.answering = False
         self.answered += 1
         place = self.application.place
-        counts = ",".join(str(replica.connections) for replica in place.board.replicas())
+        counts = ",".join(str(replica.http) for replica in place.board.replicas())
         body = (
             f"hello {os.getpid()} ready={place.board.pool_ready():d} loaded={self.application.loaded:d} counts={counts}"
         )
@@ -54,12 +54,14 @@ class Hello(asyncio.Protocol):
             self.transport.close()
 
     def connection_lost(self, exc):
-        self.application.place.connection_closed()
+        self.application.place.http.closed()
         self.application.connections.discard(self)
         self.application.lost.set()
 
 
 class Application:
+    grpc_tls = None
+
     def __init__(self, config, place):
         self.place = place
         self.connections = set()
@@ -80,11 +82,10 @@ class Application:
             await asyncio.sleep(0.01)
         self.loaded = True
 
-    def connection(self):
+    def http_connection(self):
         return Hello(self)
 
-    async def open_grpc(self):
-        pass
+    grpc_connection = http_connection  # nobody connects there
 
     async def run(self):
         if SCENE == "dies-after-ready" and self.place.index == 0:

@@ -21,10 +21,15 @@ def test_what_one_process_writes_another_reads(path):
     written, read = Board.create(path, 2), Board.open(path)
     written.seat(1, 4711)
     written.advance(1, State.READY)
-    written.connection_opened(1)
+    written.http(1).opened()
+    written.grpc(1).opened()
+    written.grpc(1).opened()
     written.latch_pool_ready()
     assert read.pool_ready()
-    assert read.replicas() == [ReplicaStatus(0, State.DEAD, 0, 0, 0), ReplicaStatus(1, State.READY, 1, 4711, 1)]
+    assert read.replicas() == [
+        ReplicaStatus(0, State.DEAD, 0, 0, http=0, grpc=0),
+        ReplicaStatus(1, State.READY, 1, 4711, http=1, grpc=2),
+    ]
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
@@ -51,25 +56,27 @@ def test_pool_stays_ready_while_a_dead_replica_is_replaced(path):
 def test_replacement_starts_without_the_connections_of_the_dead(path):
     board = Board.create(path, 1)
     assert board.seat(0, 1) == 1
-    board.connection_opened(0)
+    board.http(0).opened()
+    board.grpc(0).opened()
     board.advance(0, State.DEAD)
     assert board.seat(0, 2) == 2
-    assert board.connections(0) == 0
+    assert (board.http(0).mine, board.grpc(0).mine) == (0, 0)
 
 
 def test_only_ready_replicas_count_as_emptier(path):
     board = Board.create(path, 3)
-    assert board.fewest_connections_elsewhere(0) is None
+    first, second = board.grpc(0), board.grpc(1)
+    assert first.fewest_elsewhere() is None
     for index in range(3):
         board.seat(index, index + 1)
     board.advance(1, State.READY)
-    board.connection_opened(1)
-    assert board.fewest_connections_elsewhere(0) == 1
-    assert board.fewest_connections_elsewhere(1) is None
-    board.connection_closed(1)
-    assert board.fewest_connections_elsewhere(0) == 0
-    assert board.accepted_elsewhere(0) == 1
-    assert board.accepted_elsewhere(1) == 0
+    second.opened()
+    assert first.fewest_elsewhere() == 1
+    assert second.fewest_elsewhere() is None
+    second.closed()
+    assert first.fewest_elsewhere() == 0
+    assert (first.accepted_elsewhere(), second.accepted_elsewhere()) == (1, 0)
+    assert board.http(0).accepted_elsewhere() == 0, "the other port's are others"
 
 
 def test_pool_that_was_told_to_end_is_not_ready_and_not_starting(path):

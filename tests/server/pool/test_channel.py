@@ -6,7 +6,7 @@ import pytest
 
 from server.pool.channel import MAX_LINE, Boot, Channel, Drain, Draining, Failed, Ready
 
-BOOT = Boot(index=1, replicas=2, generation=3, http_port=8000, grpc_port=8001, config='{"host": "::"}')
+BOOT = Boot(index=1, replicas=2, generation=3, config='{"host": "::"}')
 
 
 async def received(channel):

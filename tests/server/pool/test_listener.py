@@ -6,10 +6,12 @@ import socket
 import time
 
 import pytest
+from certificate import certificate
 
 from server.pool.board import Board, State
-from server.pool.listener import PAUSE_S, Listener, ticks_to_wait
-from server.pool.sockets import listen_http
+from server.pool.listener import HANDSHAKES_S, PAUSE_S, Listener, ticks_to_wait
+from server.pool.sockets import listen
+from server.rpc.tls import tls_context
 
 
 class Silent(asyncio.Protocol):
@@ -22,7 +24,7 @@ class Silent(asyncio.Protocol):
         self.scene.made.put_nowait(transport)
 
     def connection_lost(self, exc):
-        self.scene.board.connection_closed(self.index)
+        self.scene.board.http(self.index).closed()
         self.scene.lost.put_nowait(self)
 
 
@@ -59,7 +61,7 @@ def board(tmp_path):
 
 @pytest.fixture
 def listening():
-    with listen_http("127.0.0.1", 0) as listening:
+    with listen("127.0.0.1", 0, "http_port") as listening:
         yield listening
 
 
@@ -73,7 +75,7 @@ class Scene:
         self.transports = []
 
     def listener(self, index, listening=None):
-        return Listener(listening or self.listening.dup(), lambda: Silent(self, index), self.board, index)
+        return Listener(listening or self.listening.dup(), lambda: Silent(self, index), self.board.http(index))
 
     def connect(self, stack, times):
         address = self.listening.getsockname()
@@ -90,7 +92,7 @@ class Scene:
         async with asyncio.timeout(5):
             for _ in self.transports:
                 await self.lost.get()
-        assert [self.board.connections(index) for index in range(2)] == [0, 0]
+        assert [self.board.http(index).mine for index in range(2)] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ async def _balanced(board, listening):
                 group.create_task(scene.listener(index).run(scene.closing))
             scene.connect(stack, 32)
             await scene.accepted(32)
-            counts = [board.connections(index) for index in range(2)]
+            counts = [board.http(index).mine for index in range(2)]
             await scene.close()
     return counts
 
@@ -154,7 +156,7 @@ async def _drained(board, listening):
         scene.closing.set()
         own = scene.listener(0)
         await own.run(scene.closing)
-        assert board.connections(0) == 5
+        assert board.http(0).mine == 5
         await scene.accepted(5)
         await scene.close()
 
@@ -198,12 +200,43 @@ async def _failing_protocol(board, listening):
 
     with contextlib.ExitStack() as stack:
         async with asyncio.TaskGroup() as group:
-            group.create_task(Listener(listening.dup(), connection, board, 0).run(scene.closing))
+            group.create_task(Listener(listening.dup(), connection, board.http(0)).run(scene.closing))
             scene.connect(stack, 2)
             await scene.accepted(1)
-            assert board.connections(0) == 1
+            assert board.http(0).mine == 1
             await scene.close()
 
 
 def test_connection_that_cannot_be_opened_is_not_counted_and_harms_no_other(board, listening):
     asyncio.run(_failing_protocol(board, listening))
+
+
+async def _without_agreement(board, listening, tls):
+    scene = Scene(board, listening)
+    ours = board.grpc(0)
+    with contextlib.ExitStack() as stack:
+        running = asyncio.create_task(Listener(listening.dup(), lambda: Silent(scene, 0), ours, tls).run(scene.closing))
+        plain, _ = scene.connect(stack, 2)
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        await asyncio.to_thread(_closed, plain)
+        while board.grpc(1).accepted_elsewhere() < 2:  # noqa: ASYNC110 - the sibling, which is emptier, has its ticks
+            await asyncio.sleep(0.001)
+        assert ours.mine == 1, "the one that says nothing"
+        scene.closing.set()
+        async with asyncio.timeout(HANDSHAKES_S + 2):
+            await running
+        await asyncio.sleep(0)
+        assert ours.mine == 0
+        assert scene.made.empty()
+
+
+def _closed(connection):
+    with contextlib.suppress(ConnectionError):
+        while connection.recv(4096):
+            pass
+
+
+def test_clients_that_do_not_agree_on_tls_are_not_counted_and_hold_nobody_up(board, listening, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "headrace.pool"):
+        asyncio.run(_without_agreement(board, listening, tls_context(*certificate(tmp_path))))
+    assert not caplog.records

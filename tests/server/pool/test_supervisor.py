@@ -269,7 +269,7 @@ def test_children_end_when_the_supervisor_is_killed(start_pool, eventually):
     pool = start_pool(replicas=2)
     pool.wait_for(READY)
     children = eventually(lambda: len(found := pool.children()) == 3 and found)
-    directory = Path(children[0].cmdline()[-3])
+    directory = Path(children[0].cmdline()[-4])
     assert directory.is_dir()
     pool.process.kill()
     eventually(lambda: all(has_ended(child) for child in children), within_s=1)

@@ -88,9 +88,9 @@ class Served:
         self.models.want(self.wanted)
         running = asyncio.create_task(self.models.run())
         await self.models.settled()
-        self.port = await self.front.start("127.0.0.1", 0)
         try:
-            yield self
+            async with self.listening(self.front) as self.port:
+                yield self
         finally:
             for executor in self.executors.values():
                 executor.gate.set()
@@ -98,8 +98,18 @@ class Served:
             await self.models.close()
             await running
 
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def listening(front, host="127.0.0.1", tls=None):
+        """The port on which `front` takes connections, until the end of the block."""
+        server = await asyncio.get_running_loop().create_server(front.connection, host, 0, ssl=tls)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+
     def another_front(self, max_body_bytes=1 << 20, **options):
-        """One that is not started, over the same models."""
+        """One more, over the same models."""
         return GrpcFront(
             self.plane,
             self.statistics,

@@ -1,4 +1,4 @@
-"""What grpc.aio does for us: sockets, limits, and clients that misbehave."""
+"""Sockets, limits, and clients that misbehave."""
 
 import asyncio
 import gzip
@@ -10,8 +10,6 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
-
-from headrace.errors import ConfigError
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -96,29 +94,6 @@ def test_compressed_message_counts_as_what_it_unpacks_to(serve, tensor_of):
     serve(scenario, max_body_bytes=100_000)
 
 
-def test_replicas_share_a_port(serve, row):
-    async def scenario(served):
-        other = served.another_front()
-        assert await other.start("127.0.0.1", served.port) == served.port
-        await other.drain(0)
-
-    serve(scenario)
-
-
-def test_port_in_use_is_named(serve):
-    async def scenario(served):
-        other = served.another_front()
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            port = taken.getsockname()[1]
-            with pytest.raises(ConfigError, match=f"grpc_port: 127.0.0.1:{port} is already in use"):
-                await other.start("127.0.0.1", port)
-        await other.drain(0)
-
-    serve(scenario)
-
-
 def test_drain_answers_what_is_under_way(serve, row):
     async def scenario(served):
         executor = served.executor()
@@ -151,8 +126,7 @@ def test_drain_cancels_what_outlasts_its_grace(serve, row):
 def test_clients_on_ipv6_are_served(serve):
     async def scenario(served):
         front = served.another_front()
-        port = await front.start("::1", 0)
-        async with grpc.aio.insecure_channel(f"[::1]:{port}") as channel:
+        async with served.listening(front, "::1") as port, grpc.aio.insecure_channel(f"[::1]:{port}") as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             assert (await stub.ServerLive(pb.ServerLiveRequest())).live
         await front.drain(0)

@@ -1,14 +1,11 @@
 """TLS on the gRPC port: HTTP/2 by ALPN, or nothing; files that are no certificate are named."""
 
 import asyncio
-import datetime
 import ssl
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificate import certificate
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
@@ -21,33 +18,21 @@ from server.rpc.tls import tls_context
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """(certificate, key) for localhost."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "me")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateBuilder(
-        name, name, key.public_key(), x509.random_serial_number(), now, now.replace(year=2100)
-    )
-    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    certificate = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    signed = certificate.sign(key, hashes.SHA256())
-    (folder / "cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "key.pem").write_bytes(key.private_bytes(*plain))
-    return folder / "cert.pem", folder / "key.pem"
+    return certificate(tmp_path_factory.mktemp("tls"))
 
 
 def test_clients_with_tls_are_served_and_others_are_not(serve, files):
     async def scenario(served):
-        front = served.another_front(tls=tls_context(*files))
-        port = await front.start("127.0.0.1", 0)
+        front = served.another_front()
         trusted = grpc.ssl_channel_credentials(files[0].read_bytes())
-        async with grpc.aio.secure_channel(f"localhost:{port}", trusted) as channel:
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            assert (await stub.ServerLive(pb.ServerLiveRequest())).live
-        async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            with pytest.raises(grpc.aio.AioRpcError):
-                await stub.ServerLive(pb.ServerLiveRequest(), timeout=5)
+        async with served.listening(front, tls=tls_context(*files)) as port:
+            async with grpc.aio.secure_channel(f"localhost:{port}", trusted) as channel:
+                stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+                assert (await stub.ServerLive(pb.ServerLiveRequest())).live
+            async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+                stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await stub.ServerLive(pb.ServerLiveRequest(), timeout=5)
         await front.drain(0)
 
     serve(scenario)
@@ -55,13 +40,13 @@ def test_clients_with_tls_are_served_and_others_are_not(serve, files):
 
 def test_a_client_that_does_not_choose_http2_is_closed(serve, files):
     async def scenario(served):
-        front = served.another_front(tls=tls_context(*files))
-        port = await front.start("127.0.0.1", 0)
+        front = served.another_front()
         context = ssl.create_default_context(cafile=files[0])
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
-        with pytest.raises((ConnectionError, ssl.SSLError, asyncio.IncompleteReadError)):
-            await reader.readexactly(1)
-        writer.close()
+        async with served.listening(front, tls=tls_context(*files)) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+            with pytest.raises((ConnectionError, ssl.SSLError, asyncio.IncompleteReadError)):
+                await reader.readexactly(1)
+            writer.close()
         await front.drain(0)
 
     serve(scenario)
