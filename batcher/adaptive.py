@@ -51,7 +51,7 @@ TOP_ROWS = 1024
 RECUT = 256
 """Batches after which it is looked at anew how many rows of one request a batch should have."""
 SEEN_AT_REST = 8
-"""One batch in so many is learnt from while nothing is planned."""
+"""One batch in so many is learnt from while there is nothing to plan."""
 RESTED_AFTER = 2048
 """Requests after which there is a rest between plannings."""
 
@@ -106,8 +106,9 @@ class Adaptive:
         self._follower = Follower(self._first_plan(), limits)
         self.listens = True
         self._at_rest = False
-        """Nothing is planned, as batches are cheap: of most of them it is not worth the time to learn."""
-        self._unseen = 0
+        """Nothing is planned: batches are cheap, or there is one client."""
+        self._unseen_batches = self._unseen_rows = 0
+        """Since one was learnt from."""
         self.cut_rows = limits.max_batch_rows
         if self.curve.known():
             self._learn_cut()
@@ -160,12 +161,13 @@ class Adaptive:
         self, now: float, rows: int, seconds: float, running: float, clients: Sequence[int], key: Hashable = ()
     ) -> None:
         """See `Controller`. `running`: on average during this run, itself included."""
-        if self._at_rest:
-            self._unseen = (self._unseen + 1) % SEEN_AT_REST
-            if self._unseen:
-                return
+        self._unseen_batches += 1
+        self._unseen_rows += rows
+        if self._at_rest and self._unseen_batches < SEEN_AT_REST:
+            return
         self.curve.ran(rows, seconds, running)
-        changed = self._watch.changed(now, rows)
+        changed = self._watch.changed(now, self._unseen_rows, self._unseen_batches)
+        self._unseen_batches = self._unseen_rows = 0
         if changed and self._hurry(now, FIRST * 2 if changed == SHOCK else FIRST * 4, anew=changed == SHOCK):
             self._watch.reset()
         if not self.curve.runs % RECUT:
@@ -219,9 +221,7 @@ class Adaptive:
     def _record_anew(self) -> None:
         self.arrivals.forget()
         self.arrivals.recording = self.listens = True
-        if self._at_rest:
-            self._at_rest = False
-            self._watch.reset()
+        self._at_rest = False
         self._next = self._came + self.arrivals.kept
 
     def _look(self, now: float) -> None:
@@ -235,7 +235,7 @@ class Adaptive:
         if not self.curve.trusted():
             self._follower.plan = self._first_plan()
             return
-        if self._cheap():
+        if self._cheap() or self.arrivals.lone:
             self._follower.plan = self._first_plan()
             self._planned_at, self._rest_s = now, LONGEST_REST_S
             self.arrivals.recording = self.listens = False

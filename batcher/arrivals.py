@@ -55,6 +55,12 @@ class Arrivals:
         """Requests since it was last told to forget, of those that are remembered."""
         return len(self._last)
 
+    @property
+    def lone(self) -> bool:
+        """All of them came from one client: whatever is planned, nobody joins it."""
+        clients = {came.client for came in self._window()}
+        return len(clients) == 1 and 0 not in clients
+
     def arrived(self, now: float, rows: int, client: int, key: Hashable = ()) -> None:
         """A request came."""
         think = -1.0

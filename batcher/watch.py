@@ -1,7 +1,8 @@
 """Whether the load is still the one that the plan was made for, told from the batches alone.
 
 Two numbers say it: the rows per batch and the batches per second. A full window of batches tells a change by half, the
-beginning of one a much larger change, before many requests are served by a plan for others. Pure: times are passed in.
+beginning of one a much larger change, before many requests are served by a plan for others. A silence says nothing:
+what comes after it is compared with what came before. Pure: times are passed in.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ until there is a window..."""
 FEW = 4
 """...but not from fewer batches."""
 SHOCK = 2.5
+PAUSE = WINDOW
+"""It is a silence if so many batches would usually have ended meanwhile; two within `QUICK` are another load."""
 
 
 class Watch:
@@ -29,21 +32,27 @@ class Watch:
         self._usual: tuple[float, float] | None = None
         self._settled = False
         """Whether it was seen for a whole window."""
+        self._last = 0.0
+        self._since_silence = 0
         self._long = _Span(-1.0)
         self._short = _Span(-1.0)
 
-    def changed(self, now: float, rows: int) -> float:
-        """Called for each batch: 0, or `SURPRISE` or `SHOCK` if one of the numbers has changed by as much.
+    def changed(self, now: float, rows: int, batches: int = 1) -> float:
+        """So many batches have ended since the last call: 0, or `SURPRISE` or `SHOCK` if a number has changed by it.
 
         Said again and again until it is reset: whoever hears it may have no time just now.
         """
         long, short, usual = self._long, self._short, self._usual
-        if long.start < 0:
+        last, self._last = self._last, now
+        silent = usual and self._since_silence >= QUICK and now - last > PAUSE * batches * usual[1]
+        if long.start < 0 or silent:
             self._long, self._short = _Span(now), _Span(now)
+            self._since_silence = 0
             return 0.0
-        long.batches += 1
+        self._since_silence += batches
+        long.batches += batches
         long.rows += rows
-        short.batches += 1
+        short.batches += batches
         short.rows += rows
         if short.batches >= QUICK or (usual and short.batches >= FEW and short.rows >= QUICK * usual[0]):
             means = short.means(now)

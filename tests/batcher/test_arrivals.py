@@ -48,3 +48,11 @@ def test_where_batches_are_large_more_requests_are_remembered(rows_per_batch, ke
         arrivals.adjust()
     assert arrivals.kept == kept
     assert arrivals.fresh == min(kept, 100 * rows_per_batch)
+
+
+def test_who_comes_again_and_again_alone_is_told_from_several_and_from_who_is_not_known():
+    for clients, lone in (([7], True), ([7, 8], False), ([0], False), ([7, 0], False)):
+        arrivals = Arrivals()
+        for number in range(40):
+            arrivals.arrived(number * 0.1, 1, clients[number % len(clients)])
+        assert arrivals.lone is lone, clients

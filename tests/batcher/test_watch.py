@@ -37,3 +37,29 @@ def test_a_change_is_said_again_until_somebody_has_time_for_it():
     watch.reset()
     said, _ = batches(watch, now, 100, 0.01, 20)
     assert not any(said)
+
+
+def test_a_load_that_goes_on_after_a_silence_is_the_same_load():
+    watch = Watch()
+    _, now = batches(watch, 0.0, 100, 0.01, 4)
+    said, now = batches(watch, now + 10.0, 100, 0.01, 4)
+    assert not any(said)
+    said, _ = batches(watch, now + 10.0, 100, 0.01, 40)
+    assert SHOCK in said
+
+
+def test_a_load_that_becomes_a_hundred_times_slower_is_no_silence():
+    watch = Watch()
+    _, now = batches(watch, 0.0, 100, 0.01, 4)
+    said, _ = batches(watch, now, 24, 1.0, 4)
+    assert SHOCK in said
+
+
+def test_several_batches_told_of_at_once_are_as_good_as_one_by_one():
+    watch, now = Watch(), 0.0
+    for rows in (4, 4, 4, 40):
+        for _ in range(16):
+            now += 0.04
+            said = watch.changed(now, 4 * rows, 4)
+            assert not said or rows == 40
+    assert said == SHOCK
