@@ -33,6 +33,7 @@ from batcher.queue import RowQueue
 from batcher.recovery import Recovery
 from batcher.sleepers import Sleepers
 from batcher.turns import Turn, Turns
+from batcher.work import Work
 from headrace import cell
 from headrace.counters import REASON_AT, ModelCounters
 from headrace.errors import DeadlineExceeded, ExecutorFailed, Overloaded
@@ -45,7 +46,7 @@ NO_LIMIT = 1 << 62
 class Batcher:
     """Call `start()`, then `submit` from the event loop; `close()` when nothing is submitted any more.
 
-    `lengths`: several share a batch. Not `batched`: `max_batch_rows` is 1. `turn`: on its device. `row_bytes`: or more.
+    `lengths`: several share a batch; `work`: rows differ. Not `batched`: `max_batch_rows` is 1. `row_bytes`: or more.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Batcher:
         row_bytes: int = 0,
         batched: bool = True,
         lengths: Lengths | None = None,
+        work: Work | None = None,
         clock: Callable[[], float] = time.monotonic,
         turn: Turn | None = None,
     ) -> None:
@@ -70,6 +72,7 @@ class Batcher:
         self.controller = controller
         self._counters = counters
         self._batched, self._lengths = batched, lengths
+        self._work = lengths.work if lengths is not None else work
         self._learns = isinstance(controller, Adaptive)
         self._clock = clock
         self.accounts = Accounts()
@@ -144,9 +147,10 @@ class Batcher:
 
     def describe(self, *, recording: bool = False) -> dict[str, Any]:
         """What the controller has learnt and does, and why; see `batcher.describe`."""
-        now, lengths = self._clock(), {} if self._lengths is None else {"lengths": self._lengths.describe()}
+        now, rows = self._clock(), self._lengths or self._work
+        unlike = {} if rows is None else {"lengths" if rows is self._lengths else "shapes": rows.describe()}
         found = describe(self.controller, now, self._queue, self._in_flight.count, recording=recording)
-        return found | self._turn.describe() | self._deadlines.describe(now) | lengths
+        return found | self._turn.describe() | self._deadlines.describe(now) | unlike
 
     def _leave(self, entry: Entry) -> None:
         if entry.waiting:
@@ -293,6 +297,6 @@ class Batcher:
             self._deadlines.outlook.ended(id(batch), now, worked=worked)
         clients = [entry.client for entry in batch if entry.client] if self.controller.listens else ()
         seconds = now - since if worked else 0.0
-        if seconds and self._lengths is not None:
-            seconds = self._lengths.ran(batch, rows, seconds)
+        if seconds and self._work is not None:
+            seconds = self._work.ran(batch, rows, seconds)
         self.controller.finished(now, rows, seconds, beside, clients, batch[0].key)

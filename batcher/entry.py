@@ -34,8 +34,8 @@ class Entry:
     many rows for one batch. `part` says with whom it runs again after a batch of its failed: with entries of the
     same part only. Among entries with one key the lowest `rank` runs first; it is the time of arrival, later by what
     the priority puts it off. After `due`, on the same clock, its answer is of no use; infinite without a deadline.
-    `bytes` are those of its tensors, as the queue counts them while it waits. `length` is that of its padded inputs; 0
-    if it is not to be padded.
+    `bytes` are those of its tensors, as the queue counts them while it waits. `length` is that of its padded inputs, 0
+    if it is not to be padded; where nothing is padded and rows differ, how many elements one has.
     """
 
     __slots__ = (

@@ -50,6 +50,12 @@ class ModelMetadata:
     padding: Padding | None = None
 
     @property
+    def one_shape(self) -> bool:
+        """All requests have the same inputs, whose rows are of one shape; if it is not batchable, the whole inputs."""
+        shapes = [spec.shape[1:] if self.batchable else spec.shape for spec in self.inputs]
+        return not any(-1 in shape for shape in shapes) and not any(spec.optional for spec in self.inputs)
+
+    @property
     def row_bytes(self) -> int:
         """Bytes that the input tensors of a row have at least, those of the whole request if it is not batchable."""
         needed = [spec for spec in self.inputs if not spec.optional]

@@ -34,8 +34,9 @@ class RequestCheck:
         if self.padding is not None and self.padding.mask is not None:
             self._masks = Masks(metadata, self.padding.mask)
             self._required.remove(self._masks.name)
-        one_shape = all(-1 not in spec.shape[1:] and not spec.optional for spec in metadata.inputs)
-        self._one_key = one_shape or self.padding is not None
+        self.varies = not metadata.one_shape and self.padding is None
+        """Rows may differ in what they are, and hence in what they cost."""
+        self._one_key = not self.varies
 
     def check(self, inputs: dict[str, Array]) -> tuple[int, Hashable]:
         """Validate names, datatypes, shapes and equal rows. An unbatched model's request counts as one row."""
@@ -89,6 +90,11 @@ class RequestCheck:
         if len(lengths) == 1 and 0 not in lengths:
             return lengths.pop(), tuple(sorted(key))
         return 0, tuple(sorted((name, array.shape[1:]) for name, array in inputs.items()))
+
+    @staticmethod
+    def elements(inputs: Mapping[str, Array], rows: int) -> int:
+        """Of each row of a request that was checked."""
+        return sum([array.size for array in inputs.values()]) // max(rows, 1)
 
     def check_outputs(self, wanted: Iterable[RequestedOutput]) -> None:
         """Validate the names in a request's `outputs`."""

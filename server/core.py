@@ -19,6 +19,7 @@ from batcher.describe import forecasts
 from batcher.lengths import Lengths
 from batcher.timer import Timer
 from batcher.turns import Turns
+from batcher.work import Work
 from executor.background import in_background
 from executor.host import Host
 from executor.load import LoadedModel, load_model
@@ -125,6 +126,7 @@ async def load_core(
         row_bytes=metadata.row_bytes,
         batched=metadata.batchable,
         lengths=_lengths(loaded, besides),
+        work=None if metadata.one_shape else Work(),
         turn=turns.join(batching.weight, expected) if turns is not None else None,
     )
     batcher.start()
@@ -156,7 +158,7 @@ def _lengths(loaded: LoadedModel, besides: Overhead) -> Lengths | None:
     if padding is None:
         return None
     timed = [(rows, length, seconds + besides(rows, seconds)) for rows, length, seconds in loaded.costs]
-    return Lengths(padding, timed)
+    return Lengths(padding, Work(timed))
 
 
 def _controller(

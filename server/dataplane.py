@@ -99,6 +99,8 @@ class DataPlane:
                 ticket.rank += servable.priorities.later_s(request.priority)
             if servable.check.padding is not None:
                 ticket.length, ticket.key = servable.check.line(request.inputs)
+            elif servable.check.varies:
+                ticket.length = servable.check.elements(request.inputs, rows)
             timeout_s = (request.timeout_us or servable.default_timeout_us) / 1e6
             servable.batcher.submit(ticket, timeout_s, ticket.account)
         except ServingError as error:

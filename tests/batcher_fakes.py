@@ -50,6 +50,7 @@ class Batching(Batcher):
         max_queue_bytes=1 << 30,
         row_bytes=0,
         lengths=None,
+        work=None,
         turn=None,
     ):
         self.executor = executor
@@ -65,6 +66,7 @@ class Batching(Batcher):
             row_bytes=row_bytes,
             batched=batched,
             lengths=lengths,
+            work=work,
             clock=asyncio.get_running_loop().time,
             turn=turn,
         )

@@ -14,6 +14,7 @@ from batcher.decide import Limits, Plan
 from batcher.entry import Entry
 from batcher.lengths import Lengths
 from batcher.timer import Timer
+from batcher.work import Work
 from headrace.padding import Padded, Padding
 
 ENCODER = Terms(run=4e-3, row=50e-6, token=185e-6, square=1e-7)
@@ -48,7 +49,8 @@ class Client(Entry):
 
 
 def lengths_of(terms):
-    return Lengths(Padding({"x": Padded(1, 0)}, {"y": (1,)}), [(*each, terms.seconds(*each)) for each in TIMED])
+    work = Work([(*each, terms.seconds(*each)) for each in TIMED])
+    return Lengths(Padding({"x": Padded(1, 0)}, {"y": (1,)}), work)
 
 
 def entry_of(length):

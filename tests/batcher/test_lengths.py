@@ -13,6 +13,7 @@ from virtual_time import turns, virtual
 from batcher.costs import Terms
 from batcher.lengths import Lengths
 from batcher.line import CHOICE, Line
+from batcher.work import Work
 from headrace.padding import Padded, Padding
 
 FILLING = 9.0
@@ -23,7 +24,7 @@ SEED = [(rows, length, TERMS.seconds(rows, length)) for rows in (1, 4, 16) for l
 
 
 def lengths():
-    return Lengths(PADDING, SEED)
+    return Lengths(PADDING, Work(SEED))
 
 
 def request(length, rows=1, arrived=0.0):
@@ -171,15 +172,6 @@ async def test_the_batcher_says_what_it_has_learnt_of_lengths():
         assert found["row_and_length_ms"] > 0
 
 
-def test_the_controller_hears_of_the_mean_length():
-    learnt = lengths()
-    batch = [request(16), request(16)]
-    assert learnt.ran(batch, 2, TERMS.seconds(2, 16)) == pytest.approx(TERMS.seconds(2, 16))
-    long = [request(64), request(64)]
-    assert learnt.ran(long, 2, TERMS.seconds(2, 64)) == pytest.approx(TERMS.seconds(2, 40), rel=1e-3)
-    assert learnt.ran([request(64, rows=0)], 0, 1.0) == 1.0
-
-
 @given(
     st.lists(st.tuples(st.integers(1, 60), st.integers(1, 4), st.booleans()), min_size=1, max_size=CHOICE + 20),
     st.integers(1, 40),
@@ -214,7 +206,7 @@ def test_a_batch_has_the_first_and_no_more_rows_than_asked_for_and_the_others_st
 def test_what_is_put_together_and_cut_back_is_what_it_was(shapes, axis):
     tail = (2,) if axis == 2 else ()
     rng = np.random.default_rng(0)
-    both = Lengths(Padding({"x": Padded(axis, FILLING)}, {"x": (axis,)}))
+    both = Lengths(Padding({"x": Padded(axis, FILLING)}, {"x": (axis,)}), Work())
     batch = []
     for length, rows in shapes:
         entry = request(length, rows)
