@@ -1,8 +1,9 @@
 """The default configuration against fixed settings of the same server, in closed and open loops of four models.
 
 One server has every setting as a model of its own, so that which setting is measured is a matter of the URL. First the
-whole grid is visited once per cell; then, per cell, the default and the best of the grid in ABBA order. An open loop's
-rate is a share of the most answers/s that any setting gave in a closed loop. Writes `results/adaptive.json`.
+whole grid is visited once per cell; then, per cell, the default and the best of the grid in short turns, once the
+default had its time to learn the load. An open loop's rate is a share of the most answers/s that any setting gave in a
+closed loop. Writes `results/adaptive.json`.
 """
 
 import gc
@@ -28,8 +29,8 @@ from headrace.config import BatchingLimits
 HTTP, GRPC = 9103, 9104
 CONNECTIONS = (1, 4, 16, 64)
 SHARES = (0.2, 0.5, 0.8)
-WARM_UP_S = 0.2
-"""Of fixed settings, which have nothing to learn."""
+WARM_UP_S = 0.1
+"""Of a visit that does not count."""
 DEFAULT = "default"
 ALL = WORKLOADS | ON_GPU
 TF32 = 0.02
@@ -78,7 +79,7 @@ def main():
 
 
 def options():
-    parser = harness.parser(__doc__, rounds=3, seconds=1.0)
+    parser = harness.parser(__doc__, rounds=10, seconds=0.5)
     parser.add_argument("--models", nargs="+", choices=ALL, default=list(WORKLOADS))
     parser.add_argument("--delays", nargs="+", type=float, default=[0, 1, 5], help="max_queue_delay_ms of the grid")
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 8, 64], help="max_batch_rows of the grid")
@@ -86,13 +87,13 @@ def options():
     parser.add_argument("--runs", nargs="+", type=int, default=[1], help="instances.runs of the grid")
     parser.add_argument("--finalists", type=int, default=3, help="fixed settings of a cell in the interleaved rounds")
     parser.add_argument("--also", nargs="*", default=["T0-B64-K1"], help="fixed settings that are always among them")
-    parser.add_argument("--settle", type=float, default=1.0, help="seconds before the default is measured under a load")
+    parser.add_argument("--settle", type=float, default=2.0, help="seconds of a load before the default is measured")
     parser.add_argument("--results", default="adaptive", help="name of the file in results/")
     parser.add_argument("--quick", action="store_true", help="two minutes: a small grid, short visits, one round")
     neighbours.option(parser)
     given = parser.parse_args()
     if given.quick:
-        given.rounds, given.seconds, given.finalists = 1, 0.4, 1
+        given.rounds, given.seconds, given.finalists = 3, 0.3, 1
         given.delays, given.rows, given.instances, given.no_results = [0, 1], [64], [1], True
     return given
 
@@ -130,37 +131,35 @@ async def measure(given, settings, quiet):
     client = load.Client(HTTP)
     capacity, plans = {}, {}
 
-    async def visit(cell, setting, seconds, seed):
+    async def visit(cell, setting, seed, warm_up=WARM_UP_S):
         requests = requests_to(served_as(cell.model, setting), ALL[cell.model])
-        warm_up = given.settle if setting == DEFAULT else WARM_UP_S
         for _ in quiet.again():
             if cell.connections:
-                seen = await client.closed(requests, cell.connections, warm_up, seconds)
+                seen = await client.closed(requests, cell.connections, warm_up, given.seconds)
             else:
                 rate = cell.share * capacity[cell.model]
-                seen = await client.open(requests, rate, warm_up, seconds, seed)
-        if setting == DEFAULT:
-            plans.setdefault(cell, []).append(harness.get(HTTP, f"/v2/models/{cell.model}/batcher")["plan"])
+                seen = await client.open(requests, rate, warm_up, given.seconds, seed)
         return seen
 
     async def whole_grid(cells):
         for cell in cells:
-            first[cell] = {setting: [await visit(cell, setting, given.seconds / 2, 0)] for setting in settings}
+            first[cell] = {setting: [await visit(cell, setting, 0)] for setting in settings}
 
     first = {}
     for model in given.models:
         closed = [Cell(model, connections=count) for count in CONNECTIONS]
         await whole_grid(closed)
-        capacity[model] = max(each.throughput for cell in closed for (each,) in first[cell].values())
+        capacity[model] = max(seen.throughput for cell in closed for (seen,) in first[cell].values())
         await whole_grid([Cell(model, share=share) for share in SHARES])
         print(f"{model}: the grid is visited, {quiet}", flush=True)
     visits = {cell: {setting: [] for setting in finalists(cell, first[cell], given)} for cell in first}
-    for number in range(given.rounds):
-        for cell, by_setting in visits.items():
-            for setting in [*by_setting, *reversed(by_setting)]:
-                seed = [number, len(by_setting[setting])]  # the same arrivals for all
-                by_setting[setting].append(await visit(cell, setting, given.seconds, seed))
-        print(f"round {number + 1} of {given.rounds} is done, {quiet}", flush=True)
+    for cell, by_setting in visits.items():
+        await visit(cell, DEFAULT, 0, given.settle)
+        for number in range(given.rounds):
+            for setting in reversed(by_setting) if number % 2 else by_setting:
+                by_setting[setting].append(await visit(cell, setting, number))  # the same arrivals for all
+            plans.setdefault(cell, []).append(harness.get(HTTP, f"/v2/models/{cell.model}/batcher")["plan"])
+        print(f"{cell} is done, {quiet}", flush=True)
     return capacity, first, visits, plans
 
 
@@ -170,43 +169,37 @@ def requests_to(name, work):
 
 def finalists(cell, by_setting, given):
     """The default, the best others of one visit each, and those that are always among them."""
-    values = {setting: [value(cell, seen)] for setting, (seen,) in by_setting.items() if setting != DEFAULT}
-    also = [setting for setting in given.also if setting in values]
-    return list(dict.fromkeys([DEFAULT, *cell.metric.rank(values)[: given.finalists], *also]))
-
-
-def value(cell, seen):
-    return seen.throughput if cell.connections else float(np.quantile(seen.latencies, 0.99, method="nearest")) * 1e3
+    others = {setting: seen for setting, seen in by_setting.items() if setting != DEFAULT}
+    also = [setting for setting in given.also if setting in others]
+    return list(dict.fromkeys([DEFAULT, *cell.metric.rank(others)[: given.finalists], *also]))
 
 
 def judge(cell, by_setting):
-    values = {setting: [value(cell, seen) for seen in visits] for setting, visits in by_setting.items()}
-    default = values[DEFAULT]
-    best = cell.metric.rank({setting: each for setting, each in values.items() if setting != DEFAULT})[0]
-    ratio, low, high = compare.ratio(default, values[best])
-    visits = by_setting[DEFAULT]
+    metric, visits = cell.metric, by_setting[DEFAULT]
+    best = metric.rank({setting: each for setting, each in by_setting.items() if setting != DEFAULT})[0]
+    ratio, low, high = metric.ratio(visits, by_setting[best])
     return {
         "cell": str(cell),
-        "metric": cell.metric.name,
-        "default": float(np.median(default)),
-        "best": float(np.median(values[best])),
+        "metric": metric.name,
+        "default": metric.all(visits),
+        "best": metric.all(by_setting[best]),
         "best setting": best,
         "default / best": ratio,
         "95 %": [low, high],
-        "bar": cell.metric.bar,
-        "verdict": cell.metric.verdict(ratio, low, high),
-        "times worse": cell.metric.loss(ratio),
+        "bar": metric.bar,
+        "verdict": metric.verdict(ratio, low, high),
+        "times worse": metric.loss(ratio),
         "p50 ms of the default": float(np.median(np.concatenate([seen.latencies for seen in visits]))) * 1e3,
         "client busy": float(np.median([seen.busy for seen in visits])),
         "client late ms (p99)": float(np.median([seen.late for seen in visits])) * 1e3,
-        "visits": values,
+        "visits": {setting: [metric.one(seen) for seen in each] for setting, each in by_setting.items()},
     }
 
 
 def show(findings, capacity, given, took):
     print(
-        f"{given.rounds} rounds of 2 visits of {given.seconds:g} s in {took / 60:.1f} min, for the default and the"
-        f" {given.finalists} best of the whole grid in a first visit of {given.seconds / 2:g} s.\n"
+        f"{given.rounds} rounds of visits of {given.seconds:g} s in {took / 60:.1f} min, for the default and the"
+        f" {given.finalists} best of the whole grid in a first visit.\n"
         f"Capacity, answers/s: {', '.join(f'{model} {rate:,.0f}' for model, rate in capacity.items())}\n\n"
         f"{'cell':14} {'':10} {'default':>10} {'best fixed':>10} {'':12} default / best      95 %       bar"
     )
@@ -225,7 +218,7 @@ def show(findings, capacity, given, took):
 
 def keep(findings, capacity, first, settings, given, quiet):
     grid_values = {
-        str(cell): {setting: value(cell, seen) for setting, (seen,) in by_setting.items()}
+        str(cell): {setting: cell.metric.one(seen) for setting, (seen,) in by_setting.items()}
         for cell, by_setting in first.items()
     }
     document = {
