@@ -171,7 +171,8 @@ def test_over_grpc_the_parts_sum_to_what_passes_from_bytes_to_bytes(models, tmp_
                 keep_alive_s=75.0,
                 receive_timeout_s=60.0,
             )
-            port = await grpc_front.start("127.0.0.1", 0)
+            server = await asyncio.get_running_loop().create_server(grpc_front.connection, "127.0.0.1", 0)
+            port = server.sockets[0].getsockname()[1]
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
                 for _ in range(REQUESTS):
@@ -179,6 +180,7 @@ def test_over_grpc_the_parts_sum_to_what_passes_from_bytes_to_bytes(models, tmp_
                     await call
                     trailers = dict(await call.trailing_metadata())
                     told.append(sum(parts(trailers["server-timing"]).values()) / 1e3)
+            server.close()
             await grpc_front.drain(1.0)
 
     asyncio.run(scenario())
