@@ -36,11 +36,12 @@ def runner_for(model: ModelId, session: Any, signature: Signature) -> Runner:
                     f"model {model}: ONNX Runtime cannot take text (input {spec.name!r}) and give BF16 "
                     f"(output {halves_out[0]!r}) in one run from Python; cast one of them in the model"
                 )
-        return _by_values(session, signature, frozenset(halves_in))
+        return _by_values(session, signature)
     return _with_bfloat16_inputs(session, signature, halves_in) if halves_in else _plain(session, signature)
 
 
-def _quiet() -> Any:
+def quiet() -> Any:
+    """Options of a run that writes nothing to stderr."""
     # A client's bad index must not write to the server's stderr. One object kept also spares 1.5 us a run: with None
     # the runtime makes one each time.
     options = runtime.RunOptions()
@@ -49,7 +50,7 @@ def _quiet() -> Any:
 
 
 def _plain(session: Any, signature: Signature) -> Runner:
-    names, options = [spec.name for spec in signature.outputs], _quiet()
+    names, options = [spec.name for spec in signature.outputs], quiet()
     # session.run checks names in Python, which the data plane has done, and takes 1.7 us for it.
     run = getattr(session, "_sess", session).run
 
@@ -60,27 +61,24 @@ def _plain(session: Any, signature: Signature) -> Runner:
 
 
 def _with_bfloat16_inputs(session: Any, signature: Signature, halves: list[str]) -> Runner:
-    names, options = [spec.name for spec in signature.outputs], _quiet()
+    names, options = [spec.name for spec in signature.outputs], quiet()
 
     def with_bfloat16_inputs(inputs: Mapping[str, Array]) -> dict[str, Array]:
         feed: dict[str, Any] = dict(inputs)
         for name in halves:
             if name in feed:
-                feed[name] = _bfloat16_value(feed[name])
+                feed[name] = value_of(feed[name])
         return dict(zip(names, session.run(names, feed, options), strict=True))
 
     return with_bfloat16_inputs
 
 
-def _by_values(session: Any, signature: Signature, halves: frozenset[str]) -> Runner:
-    names, options = [spec.name for spec in signature.outputs], _quiet()
+def _by_values(session: Any, signature: Signature) -> Runner:
+    names, options = [spec.name for spec in signature.outputs], quiet()
     halves_out = {spec.name for spec in signature.outputs if spec.datatype is Datatype.BF16}
 
     def by_values(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        feed = {
-            name: _bfloat16_value(array) if name in halves else runtime.OrtValue.ortvalue_from_numpy(array)
-            for name, array in inputs.items()
-        }
+        feed = {name: value_of(array) for name, array in inputs.items()}
         values = session.run_with_ort_values(names, feed, options)
         return {
             name: _bfloat16_array(value) if name in halves_out else value.numpy()
@@ -90,7 +88,10 @@ def _by_values(session: Any, signature: Signature, halves: frozenset[str]) -> Ru
     return by_values
 
 
-def _bfloat16_value(array: Array) -> Any:
+def value_of(array: Array) -> Any:
+    """The array, of numbers, as an OrtValue on the CPU, which looks at the array's memory."""
+    if array.dtype != Datatype.BF16.numpy:
+        return runtime.OrtValue.ortvalue_from_numpy(array)
     bits = np.ascontiguousarray(array).view(np.uint16).reshape(array.shape)
     return runtime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _ONNX_BFLOAT16)
 

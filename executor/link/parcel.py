@@ -6,7 +6,8 @@ numbers of few bytes, for which a region is not worth it. Datatypes go by their 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,8 +37,11 @@ class Parcel(msgspec.Struct, array_like=True, frozen=True):
     labels: list[Label]
 
 
-def pack(arrays: Mapping[str, Array], arena: Arena) -> Parcel | None:
-    """Copy the arrays into a new region, which is `give_back` to the arena at some time. None: there is no room."""
+def pack(arrays: Mapping[str, Any], arena: Arena, put: Callable[[Array, Any], None] = np.copyto) -> Parcel | None:
+    """Copy the arrays into a new region, which is `give_back` to the arena at some time. None: there is no room.
+
+    What lies on a device is as good as an array if it has shape, dtype and nbytes, and `put` copies it to one.
+    """
     labels = []
     size = HEADER
     for name, array in arrays.items():
@@ -52,7 +56,7 @@ def pack(arrays: Mapping[str, Array], arena: Arena) -> Parcel | None:
         return None
     for label, array in zip(labels, arrays.values(), strict=True):
         if label.inside is None:
-            arena.array(array.shape, array.dtype, start + label.offset)[...] = array
+            put(arena.array(array.shape, array.dtype, start + label.offset), array)
     return Parcel(start, size, labels)
 
 

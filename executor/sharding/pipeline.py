@@ -144,8 +144,9 @@ class Pipeline:
             for order in self._orders:
                 stations.append(booted.pop() if booted else Station())
                 stations[-1].begin(order)
-            for station in stations:
-                station.opened()
+            for order, station in zip(self._orders, stations, strict=True):
+                if note := station.opened():
+                    log.info("%s: %s", order.name, note)
         except (LoadFailed, OSError) as error:
             for station in stations:
                 station.close()

@@ -13,26 +13,39 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from executor import runtime
 from executor.link import frames
 from executor.link.arena import Arena
 from executor.link.parcel import pack, unpack
 from executor.memory import few_arenas
-from executor.metadata import read_signature
+from executor.metadata import Signature, read_signature
 from executor.options import session_options, with_weights_below
-from executor.runners import Runner, runner_for
+from executor.runners import runner_for
 from executor.sharding import words
+from executor.sharding.cudart import Cudart, loaded
+from executor.sharding.held import Held, HeldRunner
+from headrace.datatypes import Datatype
 from headrace.models import ModelId
 from headrace.requests import Array
 
 _STEP = 8 << 20
 _CUDA = "CUDAExecutionProvider"  # `providers` has it, and would bring pydantic: half a second for each stage
+
+
+class _Work(NamedTuple):
+    """How a stage runs, and how what it gives gets into an arena."""
+
+    run: Callable[[Mapping[str, Array]], Mapping[str, Any]]
+    put: Callable[[Array, Any], None]
+    note: str
 
 
 def main(end: socket.socket, runs: Arena, answers: Arena) -> None:
@@ -44,21 +57,21 @@ def main(end: socket.socket, runs: Arena, answers: Arena) -> None:
     order = words.to_stage(message)
     assert isinstance(order, words.Open), f"expected Open first, got {order}"
     try:
-        runner = _opened(order)
+        work = _opened(order, [runs, answers])
     except Exception as error:
         frames.send(end, words.encode(words.Refused(str(error) or type(error).__name__)))
         return
-    frames.send(end, words.encode(words.Opened()))
+    frames.send(end, words.encode(words.Opened(work.note)))
     while (message := frames.receive(end)) is not None:
         match words.to_stage(message):
             case words.Run(parcel):
                 inputs, _ = unpack(parcel, runs)
-                frames.send(end, words.encode(_ran(runner, inputs, answers)))
+                frames.send(end, words.encode(_ran(work, inputs, answers)))
             case words.Read(start):
                 answers.give_back(start)
 
 
-def _opened(order: words.Open) -> Runner:
+def _opened(order: words.Open, arenas: list[Arena]) -> _Work:
     if order.cores:
         os.sched_setaffinity(0, order.cores)
     if order.memory_bytes:
@@ -72,7 +85,35 @@ def _opened(order: words.Open) -> Runner:
     if missing:
         raise RuntimeError(f"ONNX Runtime could not start {', '.join(missing)}")
     id = ModelId(order.name, 0)
-    return runner_for(id, session, read_signature(id, Path(order.folder), session, {}, {}))
+    signature = read_signature(id, Path(order.folder), session, {}, {})
+    note = ""
+    name, options = order.providers[0]
+    numbers = all(spec.datatype is not Datatype.BYTES for spec in (*signature.inputs, *signature.outputs))
+    if name == _CUDA and numbers:
+        try:
+            return _on_gpu(session, signature, int(options.get("device_id", 0)), arenas)
+        except (OSError, RuntimeError) as error:
+            note = f"values take a detour on their way to and from the GPU: {error}"
+    return _Work(runner_for(id, session, signature), np.copyto, note)
+
+
+def _on_gpu(session: Any, signature: Signature, number: int, arenas: list[Arena]) -> _Work:
+    """Raises OSError, RuntimeError where CUDA's library cannot be called."""
+    runner, cudart = HeldRunner(session, signature, "cuda", number), Cudart(loaded(), number)
+    note = "values go between the GPU and pinned memory"
+    try:
+        for arena in arenas:
+            cudart.pin(arena)
+    except RuntimeError as error:
+        note = f"values go between the GPU and memory that is not pinned, hence slowly: {error}"
+
+    def run(inputs: Mapping[str, Array]) -> Mapping[str, Held]:
+        return runner({name: cudart.copyable(array) for name, array in inputs.items()})
+
+    def put(target: Array, made: Held) -> None:
+        cudart.to_host(target, made.address)
+
+    return _Work(run, put, note)
 
 
 def _read_ahead(order: words.Open) -> None:
@@ -97,14 +138,14 @@ def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (base + memory_bytes, base + memory_bytes))
 
 
-def _ran(runner: Runner, inputs: Mapping[str, Array], answers: Arena) -> words.Ran | words.Failed:
+def _ran(work: _Work, inputs: Mapping[str, Array], answers: Arena) -> words.Ran | words.Failed:
     started = time.perf_counter()
     try:
-        outputs = runner(inputs)
+        outputs = work.run(inputs)
     except Exception as error:
         return words.Failed(str(error) or type(error).__name__)
     seconds = time.perf_counter() - started
-    parcel = pack(outputs, answers)
+    parcel = pack(outputs, answers, work.put)
     if parcel is None:
         size = sum(array.nbytes for array in outputs.values())
         return words.Failed(f"the stage gives {size} bytes, and of {answers.size} to share too few are free")

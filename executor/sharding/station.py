@@ -68,8 +68,8 @@ class Station:
         self._what = self._listener.name = order.name
         self._say(order)
 
-    def opened(self) -> None:
-        """Returns when it has, and answers are read from now on. Raises LoadFailed."""
+    def opened(self) -> str:
+        """Returns when it has, what it has to say, and answers are read from now on. Raises LoadFailed."""
         message = frames.receive(self._end)
         said = words.to_pipeline(message) if message is not None else None
         if not isinstance(said, words.Opened):
@@ -77,6 +77,7 @@ class Station:
             why = said.reason if isinstance(said, words.Refused) else f"its process has ended ({self._lost})"
             raise LoadFailed(f"{self._what} cannot be opened: {why}")
         self._listener.start()
+        return said.note
 
     def run(self, inputs: Mapping[str, Array]) -> Given:
         """One run. Raises StageLost, RuntimeError with what ONNX Runtime says, MemoryError."""

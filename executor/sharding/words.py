@@ -28,7 +28,9 @@ class Open(msgspec.Struct, array_like=True, frozen=True, tag=1):
 
 
 class Opened(msgspec.Struct, array_like=True, frozen=True, tag=2):
-    """It is open."""
+    """It is open. `note`: what there is to be said about it."""
+
+    note: str = ""
 
 
 class Refused(msgspec.Struct, array_like=True, frozen=True, tag=3):

@@ -7,6 +7,7 @@ import length_models
 import numpy as np
 import onnx_models
 import pytest
+import sharded_models
 from onnx import helper
 from onnx_models import constant, model, tensor
 
@@ -135,3 +136,13 @@ def test_a_model_whose_weights_do_not_fit_is_refused_by_name(load):
 def test_options_are_refused_by_name(load):
     with pytest.raises(LoadFailed, match="gpu_mem_limitt"):
         load(onnx_models.mlp(), execution_providers=(Provider(name="cuda", options={"gpu_mem_limitt": 1}),))
+
+
+def test_a_stage_on_a_gpu_gives_the_next_one_what_it_would_have_got_from_a_cpu(load, caplog):
+    caplog.set_level("INFO", "headrace")
+    serialised, inputs = sharded_models.layers(), {"x": rows((40, sharded_models.WIDTH))}
+    expected = answer(load(serialised), inputs)
+    stages = load(serialised, execution_providers=(), sharding={"devices": ("cuda:0", "cpu:0"), "stages": 2})
+    for name, array in answer(stages, inputs).items():
+        gpu.assert_near(array, expected[name])
+    assert "on cuda:0: values go between the GPU and pinned memory" in caplog.text
