@@ -69,10 +69,11 @@ def split(outputs: Mapping[str, Array], rows: Sequence[int]) -> list[dict[str, A
             raise ExecutorFailed(f"the model answered a batch of {total} rows with {found} in output {name!r}")
     if len(rows) == 1:
         return [dict(outputs)]
-    parts = []
-    start = 0
-    for count in rows:
-        stop = start + count
-        parts.append({name: array[start:stop] for name, array in outputs.items()})
-        start = stop
+    parts: list[dict[str, Array]] = [{} for _ in rows]
+    for name, array in outputs.items():
+        start = 0
+        for part, count in zip(parts, rows, strict=True):
+            stop = start + count
+            part[name] = array[start:stop]
+            start = stop
     return parts

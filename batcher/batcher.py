@@ -122,7 +122,7 @@ class Batcher:
         self._counters.cells[cell.QUEUE_ROWS] = queue.rows
         if self.controller.listens:
             self.controller.arrived(entry.arrived, entry.rows, entry.client, entry.key)
-        if self._sleepers and not self._full_house:
+        if self._sleepers.asleep and not self._full_house:
             self._sleepers.wake()
 
     def refuse_unread(self, timeout_s: float) -> Overloaded | None:
@@ -230,7 +230,7 @@ class Batcher:
         self._counters.cells[REASON_AT[verdict.reason]] += 1
         if self.accounts.entries:
             self.accounts.closed(batch, verdict.reason, self._in_flight.count + 1)
-        if self._sleepers and self._queue.rows:
+        if self._sleepers.asleep and self._queue.rows:
             self._sleepers.wake()  # what is left may be a batch too
         return batch
 

@@ -14,17 +14,15 @@ from batcher.alarm import Alarm
 
 
 class Sleepers:
-    """`woken` is called when one has been woken, before it runs. The length is how many sleep."""
+    """`woken` is called when one has been woken, before it runs."""
 
     def __init__(self, woken: Callable[[], None]) -> None:
         self.sleeps = 0
         """How often anybody went to sleep."""
         self._woken = woken
-        self._asleep: deque[asyncio.Future[None]] = deque()
+        self.asleep: deque[asyncio.Future[None]] = deque()
+        """Who sleeps; empty: nobody need be woken."""
         self._alarm = Alarm(self.wake)
-
-    def __len__(self) -> int:
-        return len(self._asleep)
 
     async def sleep(self, now: float, until: float) -> None:
         """Until it is woken; `until` somebody is, if nobody names another time later."""
@@ -32,13 +30,13 @@ class Sleepers:
         if until < inf:
             self._alarm.set(now, until)
         sleeper = asyncio.get_running_loop().create_future()
-        self._asleep.append(sleeper)
+        self.asleep.append(sleeper)
         await sleeper
 
     def wake(self) -> None:
         """Who has slept longest goes on in the next turn of the loop."""
-        while self._asleep:
-            sleeper = self._asleep.popleft()
+        while self.asleep:
+            sleeper = self.asleep.popleft()
             if not sleeper.done():
                 sleeper.set_result(None)
                 self._woken()

@@ -89,18 +89,19 @@ class DataPlane:
             self.refused(error, request)
             raise
         servable = handle.servable
+        check = servable.check
         try:
-            rows, key = servable.check.check(request.inputs)
+            rows, key = check.check(request.inputs)
             if request.outputs is not None:
-                servable.check.check_outputs(request.outputs)
+                check.check_outputs(request.outputs)
             kind = self._explained if request.explain else self._ticket
             ticket = kind(request, rows, key, handle, answer)
             if request.priority:
                 ticket.rank += servable.priorities.later_s(request.priority)
-            if servable.check.padding is not None:
-                ticket.length, ticket.key = servable.check.line(request.inputs)
-            elif servable.check.varies:
-                ticket.length = servable.check.elements(request.inputs, rows)
+            if check.padding is not None:
+                ticket.length, ticket.key = check.line(request.inputs)
+            elif check.varies:
+                ticket.length = check.elements(request.inputs, rows)
             timeout_s = (request.timeout_us or servable.default_timeout_us) / 1e6
             servable.batcher.submit(ticket, timeout_s, ticket.account)
         except ServingError as error:

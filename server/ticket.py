@@ -42,7 +42,7 @@ class Ticket(Entry):
     def __init__(
         self, request: InferRequest, rows: int, key: Hashable, handle: Handle[Servable], answer: Answer
     ) -> None:
-        super().__init__(request.inputs, rows, key, time.monotonic(), request.client)
+        Entry.__init__(self, request.inputs, rows, key, time.monotonic(), request.client)
         self._request = request
         self._handle = handle
         self._answer = answer

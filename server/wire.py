@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headrace.datatypes import BY_NAME, BY_NUMPY, Datatype
+from headrace.datatypes import BY_NAME, Datatype
 from headrace.errors import BadRequest
 from headrace.requests import Array
 
@@ -77,7 +77,7 @@ def from_raw(tensor: str, datatype: Datatype, shape: Sequence[int], data: bytes 
 
 def to_raw(array: Array) -> bytes:
     """The raw bytes of `array`."""
-    if BY_NUMPY[array.dtype] is not Datatype.BYTES:
+    if array.dtype.char != "O":
         return array.tobytes()
     pieces: list[bytes] = []
     for text in array.ravel().tolist():

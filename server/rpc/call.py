@@ -24,7 +24,7 @@ class CallStream(Stream):
     __slots__ = ("incoming", "opening", "since")
 
     def __init__(self, connection: Connection, number: int, opening: Opening) -> None:
-        super().__init__(connection, number)
+        Stream.__init__(self, connection, number)
         self.opening = opening
         self.incoming: Incoming | None = None  # most never need it
         if opening.timeout_s is not None:
@@ -40,10 +40,9 @@ class CallStream(Stream):
         head = self.opening.head
         if not isinstance(head, Head):
             raise head
-        left_s = self.time_remaining()
-        if left_s is None:
+        if self.opening.timeout_s is None:
             return head
-        left_us = max(1, int(left_s * 1e6))
+        left_us = max(1, int((self.since + self.opening.timeout_s - time.monotonic()) * 1e6))
         return Head(min(head.timeout_us or left_us, left_us), head.sticky)
 
     def time_remaining(self) -> float | None:

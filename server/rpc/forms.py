@@ -19,10 +19,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from tritonclient.grpc import service_pb2
 
 from headrace.datatypes import BY_NUMPY, Datatype
-from headrace.requests import Array, InferRequest, InferResponse
+from headrace.requests import InferRequest, InferResponse
 from server.memory import Memory, Twice
 from server.rpc.calls import parsed
 from server.rpc.codec import Message, decode, encode_head
@@ -37,6 +38,7 @@ _RAW_OUTPUT = b"\x32"
 class _Tensor(msgspec.Struct):
     name: str
     datatype: Datatype
+    dtype: np.dtype[Any]
     dims: tuple[int, ...]
     opening: bytes
     """Tag and length."""
@@ -79,13 +81,13 @@ def recall(data: bytes) -> InferRequest | None:
             return None
         at += len(tensor.opening)
         if tensor.checked:
-            array = np.ndarray(tensor.dims, tensor.datatype.numpy, data, at)
+            array = np.ndarray(tensor.dims, tensor.dtype, data, at)
             inputs[tensor.name] = array if array.flags.aligned else array.copy()
         else:
             raw = memoryview(data)[at : at + tensor.size]
             inputs[tensor.name] = from_raw(tensor.name, tensor.datatype, tensor.dims, raw)
         at += tensor.size
-    return _filled(form.like, inputs)
+    return replace(form.like, inputs=inputs)
 
 
 def known(data: bytes) -> InferRequest | None:
@@ -104,24 +106,10 @@ def learn(data: bytes, message: Message, request: InferRequest) -> None:
     if not raws or not head.startswith(key[1]) or not _once.seen(head) or not _is_head(head, message):
         return
     tensors = [
-        _Tensor(name, datatype := BY_NUMPY[array.dtype], array.shape, opening, len(raw), datatype not in _TO_CHECK)
+        _Tensor(name, kind := BY_NUMPY[array.dtype], array.dtype, array.shape, opening, len(raw), kind not in _TO_CHECK)
         for (name, array), opening, raw in zip(request.inputs.items(), openings, raws, strict=True)
     ]
-    _forms.keep(key, _Form(head, tensors, _filled(request, {})))
-
-
-def _filled(like: InferRequest, inputs: dict[str, Array]) -> InferRequest:
-    return InferRequest(
-        like.model,
-        like.version,
-        inputs,
-        like.id,
-        like.parameters,
-        like.outputs,
-        timeout_us=like.timeout_us,
-        explain=like.explain,
-        priority=like.priority,
-    )
+    _forms.keep(key, _Form(head, tensors, replace(request, inputs={})))
 
 
 def _key(data: bytes) -> tuple[int, bytes]:
@@ -139,21 +127,25 @@ def _is_head(head: bytes, message: Message) -> bool:
 
 def written(response: InferResponse) -> bytes:
     """The `ModelInferResponse` of `response`, as bytes."""
-    outputs = response.outputs
-    raws = [to_raw(array) for array in outputs.values()]
-    if response.id or response.parameters:
-        head = encode_head(response).SerializeToString()
-    else:
-        model = response.model
-        key = model.name, model.version, *[(name, array.dtype, array.shape) for name, array in outputs.items()]
-        head = _heads.get(key) or b""
-        if not head:
-            head = encode_head(response).SerializeToString()
-            _heads.keep(key, head)
-    pieces = [head]
-    for raw in raws:
+    key: list[Any] = [response.model.name, response.model.version]
+    pieces = [b""]
+    for name, array in response.outputs.items():
+        raw = to_raw(array)
+        key += (name, array.dtype.char, array.shape)
         pieces += (_RAW_OUTPUT, varint(len(raw)), raw)
+    pieces[0] = _head(response, tuple(key))
     return b"".join(pieces)
+
+
+def _head(response: InferResponse, key: tuple[Any, ...]) -> bytes:
+    """The message up to its raw tensors, which have been made: what comes again is remembered by `key`."""
+    if response.id or response.parameters:
+        return bytes(encode_head(response).SerializeToString())
+    head = _heads.get(key)
+    if head is None:
+        head = encode_head(response).SerializeToString()
+        _heads.keep(key, head)
+    return head
 
 
 def varint(number: int) -> bytes:

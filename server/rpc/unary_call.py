@@ -33,7 +33,7 @@ class UnaryCall(CallStream):
     __slots__ = ("_message", "_running", "client")
 
     def __init__(self, connection: Connection, number: int, opening: Opening) -> None:
-        super().__init__(connection, number, opening)
+        CallStream.__init__(self, connection, number, opening)  # half of what super() takes
         self.client = 0
         self._message: Sent | None = None
         self._running: Running | None = None
@@ -45,7 +45,7 @@ class UnaryCall(CallStream):
             packed, size = _prefix(data, start)
             if not packed and size == stop - body <= self.opening.limit:
                 self.ended = True
-                self._begin(data[body:stop])
+                self._running = self.opening.method.begin(data[body:stop], self)  # type: ignore[union-attr]
                 return
         try:
             self._gather(data[start:stop], ended)
@@ -70,10 +70,7 @@ class UnaryCall(CallStream):
         else:
             message, self._message = incoming.messages.unpacked(self._message), None
             incoming.give_back()
-            self._begin(message)
-
-    def _begin(self, message: bytes) -> None:
-        self._running = self.opening.method.begin(message, self)  # type: ignore[union-attr]
+            self._running = self.opening.method.begin(message, self)  # type: ignore[union-attr]
 
     def answer(self, message: bytes, trailing: Metadata = ()) -> None:
         """See `calls.UnaryCall`."""

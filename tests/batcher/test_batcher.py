@@ -191,7 +191,7 @@ async def test_many_timers_that_pass_leave_nothing_behind():
             batcher.ask([1])
             await asyncio.sleep(0.02)
         assert len(batcher.executor.seen) == 200
-        assert len(batcher._sleepers) <= 2 * 3
+        assert len(batcher._sleepers.asleep) <= 2 * 3
 
 
 # -- what is counted, and the end --------------------------------------------------------------------------------------

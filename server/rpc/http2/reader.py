@@ -16,7 +16,20 @@ from typing import TYPE_CHECKING, Final
 
 from server.rpc.http2 import control, frames
 from server.rpc.http2.errors import Code, ConnectionFault
-from server.rpc.http2.frames import HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, STREAM_BITS
+from server.rpc.http2.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEAD_BYTES,
+    HEADERS,
+    MAX_FRAME_BYTES,
+    PADDED,
+    PREFACE,
+    SETTINGS,
+    STREAM_BITS,
+)
 from server.rpc.http2.goodwill import IDLE_FRAME
 from server.rpc.http2.headers import MAX_BLOCK_BYTES
 
@@ -82,13 +95,13 @@ class Reader:
             stop = start + size
             if size > MAX_FRAME_BYTES:
                 raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame has at most {MAX_FRAME_BYTES} bytes, not {size}")
-            if self._block is not None and kind != frames.CONTINUATION:
+            if self._block is not None and kind != CONTINUATION:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "only CONTINUATION follows HEADERS that have not ended")
-            if kind == frames.DATA and not flags & frames.PADDED:
+            if kind == DATA and not flags & PADDED:
                 stream = streams.get(number)
                 if stream is None or stream.ended or size > stream.room:
                     stream = connection.unusual_data(number & STREAM_BITS, size)
-                ended = flags & frames.END_STREAM
+                ended = flags & END_STREAM
                 if stop > end:  # the rest is passed on as it comes
                     self._open = stream, stop - end, ended
                     stop, ended = end, 0
@@ -103,7 +116,7 @@ class Reader:
             if stop > end:
                 break
             at = stop
-            if kind == frames.HEADERS and flags == frames.END_HEADERS:
+            if kind == HEADERS and flags == END_HEADERS:
                 opening = known.get(data[start:stop])
                 if opening is not None and connection.may_begin(number):
                     connection.latest = number
@@ -111,7 +124,7 @@ class Reader:
                     continue
             self._frame(kind, flags, number & STREAM_BITS, data[start:stop])
             known = connection.known
-            blocks += kind == frames.HEADERS
+            blocks += kind == HEADERS
             if blocks == MOST_BLOCKS:
                 self.behind = True
                 break
@@ -140,13 +153,13 @@ class Reader:
     def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         connection = self._connection
         frames.check(kind, number, len(payload))
-        if not connection.settled and (kind != frames.SETTINGS or flags & frames.ACK):
+        if not connection.settled and (kind != SETTINGS or flags & ACK):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "SETTINGS come first")
-        if kind == frames.DATA:
+        if kind == DATA:
             self._padded_data(flags, number, payload)
-        elif kind == frames.HEADERS:
+        elif kind == HEADERS:
             self._gather(control.begun(flags, number, payload), flags)
-        elif kind == frames.CONTINUATION:
+        elif kind == CONTINUATION:
             connection.goodwill.spend(IDLE_FRAME, "CONTINUATION")
             self._gather(control.continued(self._block, number, payload), flags)
         else:
@@ -159,13 +172,13 @@ class Reader:
         if stream is not None:
             stream.room -= size
             stream.grow(size - len(data))
-            stream.received(data, 0, len(data), flags & frames.END_STREAM)
+            stream.received(data, 0, len(data), flags & END_STREAM)
         connection.room -= size
         connection.make_room()
 
     def _gather(self, block: control.Block, flags: int) -> None:
         if len(block.data) > MAX_BLOCK_BYTES:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"headers of more than {MAX_BLOCK_BYTES} bytes")
-        self._block = None if flags & frames.END_HEADERS else block
+        self._block = None if flags & END_HEADERS else block
         if self._block is None:
             self._connection.opened(block)
