@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from batcher.objective import BLOCKS
-from batcher.sizes import best_rows, most_in_flight
+from batcher.sizes import GROWTH, best_rows, most_in_flight
 from batcher.twin import LAST, Settings, Twin
 
 LEAST_GAIN = 0.01
@@ -28,9 +28,13 @@ SCALES = 4
 """Delays tried: a batch's time and its quarters, down to 1/64..."""
 FINER = (0.5, 0.7, 1.4, 2.0)
 """...and so many times that of the best so far."""
+PACES = (1.0, 1.25, 1.6)
+"""Times the smallest batches that can begin at even intervals."""
 ROUNDINGS = (0.0, 0.7, 0.85, 0.95)
 SPARE = 1.05
 """Capacity, as a multiple of the open load, that settings must have to be tried."""
+TIGHT = 0.9
+"""...where several are in flight, and a backlog makes batches grow into better ones (`sizes`)."""
 WORTH_WAITING_S = 250e-6
 """Nobody is waited for if a row alone takes less: to wake up costs the event loop 25 us, and 10 for each arrival."""
 FINALISTS = 4
@@ -87,8 +91,9 @@ def _best_of(twin: Twin, moves: Sequence[Settings], best: Settings) -> Settings 
 
 
 def _large_enough(twin: Twin, settings: Settings, simple: Settings) -> bool:
-    capacity = twin.capacity(settings)
-    return capacity >= SPARE * twin.open_rate or capacity >= 0.99 * twin.capacity(simple)
+    capacity, most = twin.capacity(settings), twin.capacity(simple)
+    spare = TIGHT if settings.in_flight > 1 and capacity < most / GROWTH else SPARE
+    return capacity >= spare * twin.open_rate or capacity >= 0.99 * most
 
 
 class _Gain(NamedTuple):
@@ -128,13 +133,26 @@ def _patiences(twin: Twin) -> list[float]:
 
 
 def _starts(twin: Twin, simple: Settings) -> list[Settings]:
-    """All clients in one batch, or an even share of them in each batch in flight: too far for single moves."""
+    """Too far for single moves: even intervals; all clients in one batch, or an even share in each in flight."""
     clients = twin.picture.load.clients
-    return [
+    together = [
         replace(simple, in_flight=in_flight, enough_rows=max(2, -(-clients // in_flight)), patience_s=patience)
         for patience in _patiences(twin)[-2:]
         for in_flight in {simple.in_flight, *range(1, min(twin.picture.slots, 4) + 1)}
     ]
+    return [*_paced(twin, simple), *together]
+
+
+def _paced(twin: Twin, simple: Settings) -> Iterator[Settings]:
+    """Batches that begin at even intervals, each with what came meanwhile: at once, they would begin in bunches."""
+    rate, in_flight, seconds = twin.open_rate, simple.in_flight, twin.picture.seconds
+    if not rate or in_flight == 1 or seconds[1] < WORTH_WAITING_S:
+        return
+    slowdown = twin.picture.slowdown[in_flight]
+    least = next((rows for rows in range(2, len(seconds)) if seconds[rows] * slowdown * rate <= in_flight * rows), 0)
+    for times in PACES if least else ():
+        rows = min(len(seconds) - 1, round(times * least))
+        yield replace(simple, most_rows=rows, enough_rows=rows, hold_s=rows / rate)
 
 
 def _moves(twin: Twin, best: Settings) -> Iterator[Settings]:

@@ -64,3 +64,24 @@ def test_a_stage_costs_the_same_whenever_it_is_asked_for():
         *(twin.costs(settings, stage) for stage in range(len(STAGES) - 1)),
         last,
     ]
+
+
+SIDE_BY_SIDE = [0.0, *(0.010 + 0.0003 * rows for rows in range(1, 65))]
+FOUR = (1.0,) * 5
+
+
+def test_several_in_flight_begin_at_even_intervals_where_that_is_better_than_in_bunches():
+    asked = picture(loads.poisson(6000, 1000, seed=7), SIDE_BY_SIDE, FOUR)
+    twin = Twin(asked)
+    found = search(twin, None)
+    assert found.in_flight == 4
+    assert found.waits
+    assert sum(twin.costs(found)) < 0.9 * sum(twin.costs(Settings(4, 64)))
+
+
+def test_batches_that_grow_with_a_backlog_may_be_small_if_several_are_in_flight():
+    seconds = [0.0, *(0.023 + 0.002 * rows for rows in range(1, 65))]
+    load = loads.poisson(1150, 1000, seed=8)  # four batches of 16 serve as many: any luckier, and a backlog remains
+    several, found = Twin(picture(load, seconds, FOUR)), search(Twin(picture(load, seconds, FOUR)), None)
+    assert several.capacity(Settings(4, found.most_rows)) < 1.05 * several.open_rate
+    assert sum(several.costs(found)) < 0.95 * sum(several.costs(Settings(4, 64)))
