@@ -186,6 +186,7 @@ def judge(cell, by_setting):
         "best setting": best,
         "default / best": ratio,
         "95 %": [low, high],
+        "default / best of other rounds": metric.crossed(by_setting, DEFAULT),
         "bar": metric.bar,
         "verdict": metric.verdict(ratio, low, high),
         "times worse": metric.loss(ratio),
@@ -201,13 +202,14 @@ def show(findings, capacity, given, took):
         f"{given.rounds} rounds of visits of {given.seconds:g} s in {took / 60:.1f} min, for the default and the"
         f" {given.finalists} best of the whole grid in a first visit.\n"
         f"Capacity, answers/s: {', '.join(f'{model} {rate:,.0f}' for model, rate in capacity.items())}\n\n"
-        f"{'cell':14} {'':10} {'default':>10} {'best fixed':>10} {'':12} default / best      95 %       bar"
+        f"{'cell':14} {'':10} {'default':>10} {'best fixed':>10} {'':12} default / best      95 %       of others  bar"
     )
     for each in findings:
         low, high = each["95 %"]
         print(
             f"{each['cell']:14} {each['metric']:10} {each['default']:10.5g} {each['best']:10.5g}"
-            f" {each['best setting']:12} {each['default / best']:10.3f}   {low:7.3f} .. {high:<7.3f} {each['verdict']}"
+            f" {each['best setting']:12} {each['default / best']:10.3f}   {low:7.3f} .. {high:<7.3f}"
+            f" {each['default / best of other rounds']:9.3f}  {each['verdict']}"
         )
     print("\nworst:")
     for each in sorted(findings, key=lambda each: each["times worse"], reverse=True)[:6]:

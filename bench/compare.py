@@ -1,16 +1,18 @@
 """Is the default as good as the best fixed setting? Pure: visits in, ratio with its interval out.
 
 A visit is one measurement of one setting in one round; all settings have as many, in fine turns, because the machine
-is not as fast now as it will be in a minute. The best is chosen by the same visits: with a noise of 2 % it looks a
-percent too good.
+is not as fast now as it will be in a minute. Who is chosen as the best by the same visits has been lucky in them: with
+a noise of 2 % he looks a percent too good, and with that of a 99th percentile twice as good. `crossed` is free of that.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 DRAWS = 500
+HALVES = 100
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,20 @@ class Metric:
         drawn = [self.compared([default[at] for at in each], [best[at] for at in each]) for each in rounds]
         low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
         return float(self.compared(default, best)), float(low), float(high)
+
+    def crossed(self, visits, default):
+        """default / best, who is chosen in half of the rounds and compared in the others; the median of many halves.
+
+        `visits`: setting -> visits.
+        """
+        others = {setting: each for setting, each in visits.items() if setting != default}
+        random, count, found = np.random.default_rng(2), len(visits[default]), []
+        for _ in range(HALVES if count > 1 else 0):
+            order = random.permutation(count)
+            chosen_in, seen_in = order[: count // 2], order[count // 2 :]
+            best = self.rank({setting: [each[at] for at in chosen_in] for setting, each in others.items()})[0]
+            found.append(self.compared([visits[default][at] for at in seen_in], [others[best][at] for at in seen_in]))
+        return float(np.median(found)) if found else math.nan
 
     def verdict(self, ratio, low, high):
         """Against the bar, where "?" says that the interval holds it."""
