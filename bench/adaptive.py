@@ -24,7 +24,7 @@ import uvloop
 import yaml
 from workloads import ON_GPU, WORKLOADS
 
-from headrace.config import BatchingLimits
+from headrace.batching import BatchingLimits
 
 HTTP, GRPC = 9103, 9104
 CONNECTIONS = (1, 4, 16, 64)

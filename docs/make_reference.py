@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from headrace.config import BatchingLimits, Instances, Latest, ModelConfig, Provider, ServerConfig
+from headrace.batching import BatchingLimits
+from headrace.config import Instances, Latest, ModelConfig, Provider, ServerConfig
 from headrace.repositories import Url
 from headrace.sharding import Sharding
 

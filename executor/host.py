@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from executor.activity import Activity
 from executor.budget import Budget
 from executor.cache import Cache
+from executor.nap import Nap
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +20,5 @@ class Host:
     activity: Activity | None = None
     """What all processes on these cores run."""
     budget: Budget = field(default_factory=Budget)
+    nap: Nap = field(default_factory=Nap)
+    """Of the loop to which runs in threads go back."""

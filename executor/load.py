@@ -21,6 +21,7 @@ from executor.failures import run_failed
 from executor.footprint import Use
 from executor.host import Host
 from executor.metadata import PLATFORM, Signature, with_observed_ranks
+from executor.nap import Nap
 from executor.onnx_executor import OnnxExecutor
 from executor.opened import Opened
 from executor.padding import find_padding
@@ -90,7 +91,7 @@ def load_model(
 
             opened = open_sharded(id, model_file, config, config.sharding, labels, ranks, host.cache)
         try:
-            loaded = _made_ready(id, model_file, config, opened, declared_inputs, declared_outputs, started)
+            loaded = _made_ready(id, model_file, config, opened, declared_inputs, declared_outputs, started, host.nap)
         except BaseException:
             opened.close()
             raise
@@ -114,6 +115,7 @@ def _made_ready(
     declared_inputs: Sequence[TensorSpec],
     declared_outputs: Sequence[TensorSpec],
     started: float,
+    nap: Nap,
 ) -> LoadedModel:
     signature, providers = opened.signature, opened.providers
     check_declared(id, "input", declared_inputs, signature.inputs)
@@ -150,7 +152,7 @@ def _made_ready(
         f"; {lengths.reason}" if lengths.reason else "",
     )
     clock = time.thread_time if on_cpu else time.perf_counter
-    executor = OnnxExecutor(id, runners * opened.runs, verdict.runs, clock, opened.close)
+    executor = OnnxExecutor(id, runners * opened.runs, verdict.runs, clock, opened.close, nap)
     return LoadedModel(metadata, executor, providers, tuple(verdict.curve), opened.device, costs=tuple(lengths.costs))
 
 

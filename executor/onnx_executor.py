@@ -17,6 +17,7 @@ from time import perf_counter
 
 from executor.failures import run_failed
 from executor.memory import give_back
+from executor.nap import Nap
 from executor.pace import LOOP_BUDGET_S, Pace
 from executor.runners import Runner
 from executor.workers import Workers
@@ -40,6 +41,7 @@ class OnnxExecutor:
         known: Iterable[tuple[int, float]] = (),
         clock: Callable[[], float] = perf_counter,
         close: Callable[[], None] = lambda: None,
+        nap: Nap | None = None,
     ) -> None:
         self.slots = len(runners)
         self._clock = clock
@@ -52,7 +54,7 @@ class OnnxExecutor:
         self._free: SimpleQueue[Runner] = SimpleQueue()
         for runner in runners:
             self._free.put(runner)
-        self._workers = Workers(self._timed, self.slots, f"run {model}")
+        self._workers = Workers(self._timed, self.slots, f"run {model}", nap)
 
     async def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """One forward pass, here or in a thread. See `Executor.run`."""

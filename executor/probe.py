@@ -20,7 +20,7 @@ from executor.metadata import Signature
 from executor.runners import Runner
 from executor.samples import samples
 from executor.sweep import Timed, sweep
-from headrace.config import BatchingLimits
+from headrace.batching import BatchingLimits
 from headrace.errors import LoadFailed
 from headrace.models import ModelId
 from headrace.requests import Array

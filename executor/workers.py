@@ -18,16 +18,22 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from executor.nap import Nap
+
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 _Call: TypeAlias = tuple[asyncio.AbstractEventLoop, asyncio.Future[Made], Given]
 
 
 class Workers(Generic[Given, Made]):
-    """Up to `count` daemon threads that apply `function`. Each starts with the first call for which none is idle."""
+    """Up to `count` daemon threads that apply `function`. Each starts with the first call for which none is idle.
 
-    def __init__(self, function: Callable[[Given], Made], count: int, name: str) -> None:
+    `nap` is the event loop's, which hears of each call.
+    """
+
+    def __init__(self, function: Callable[[Given], Made], count: int, name: str, nap: Nap | None = None) -> None:
         self._function, self._count, self._name = function, count, name
+        self._nap = nap or Nap()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         """Of all that follows."""
@@ -46,6 +52,7 @@ class Workers(Generic[Given, Made]):
         call = (loop, future, argument)
         if not self._hand_on(call):
             self._start(call)
+        self._nap.running += 1
         return future
 
     def close(self) -> None:
@@ -103,7 +110,8 @@ class Workers(Generic[Given, Made]):
                 failure = error
         self._rest(calls)  # first: who hears of the result may call again at once, and should find this thread idle
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-            loop.call_soon_threadsafe(_settle, future, result, failure)
+            loop.call_soon_threadsafe(self._settle, future, result, failure)
+        self._nap.over()
         return True
 
     def _rest(self, calls: SimpleQueue[_Call[Made, Given] | None]) -> None:
@@ -115,13 +123,13 @@ class Workers(Generic[Given, Made]):
             else:
                 self._idle.append(calls)
 
-
-def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
-    if future.done():
-        return
-    if failure is None:
-        future.set_result(result)
-    elif isinstance(failure, StopIteration):  # which a future refuses, and then nobody would hear of anything
-        future.set_exception(RuntimeError(f"the call raised {failure!r}"))
-    else:
-        future.set_exception(failure)
+    def _settle(self, future: asyncio.Future[Made], result: Any, failure: BaseException | None) -> None:
+        self._nap.running -= 1
+        if future.done():
+            return
+        if failure is None:
+            future.set_result(result)
+        elif isinstance(failure, StopIteration):  # which a future refuses, and then nobody would hear of anything
+            future.set_exception(RuntimeError(f"the call raised {failure!r}"))
+        else:
+            future.set_exception(failure)

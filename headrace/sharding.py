@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictStr,
     ValidationInfo,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from headrace.frozen import Frozen
 
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", re.ASCII | re.IGNORECASE)
@@ -67,10 +67,8 @@ Bytes: TypeAlias = Annotated[int, BeforeValidator(_bytes), Field(ge=1)]
 Device: TypeAlias = Annotated[StrictStr, AfterValidator(_device)]
 
 
-class Sharding(BaseModel):
+class Sharding(Frozen):
     """One model on several devices: consecutive stages of it, each on a device of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     devices: tuple[Device, ...] = Field(
         min_length=1, description="Devices for stages, such as cuda:0 or cpu:0; each stage gets one."

@@ -28,6 +28,7 @@ from model_repo.manager import Manager
 from model_repo.spec import VersionSpec
 from server import logs
 from server.dataplane import DataPlane
+from server.doze import Doze
 from server.engine.access import engine_for
 from server.metrics import PoolMetrics
 from server.pool.application import ReplicaPlace
@@ -77,7 +78,8 @@ class Application:
         self._devices: dict[str, Turns] = {}
         self._room = WaitingRoom(self._models, place.waker)
         refusals = self._statistics.open(REFUSALS, 1)
-        self._plane = DataPlane(self._models, refusals, self._room if config.models_sleep else None)
+        room, doze = self._room if config.models_sleep else None, Doze(self._host.nap)
+        self._plane = DataPlane(self._models, refusals, room, doze.refused)
         ready = place.board.pool_ready
         self._metrics = PoolMetrics(self._statistics, place.board, self._models.index, place.counted)
         self._door = Door(self._make_app, ready)

@@ -24,7 +24,7 @@ from executor.background import in_background
 from executor.host import Host
 from executor.load import LoadedModel, load_model
 from executor.providers import ON_THE_CPU
-from headrace.config import BatchingLimits
+from headrace.batching import BatchingLimits
 from headrace.cores import usable_cores
 from headrace.counters import LEFT_AT, REASON_AT, ModelCounters
 from headrace.executor import Executor

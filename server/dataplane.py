@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from headrace import cell
 from headrace.counters import ModelCounters
@@ -40,10 +41,20 @@ LONGEST_WAIT_US = 60_000_000
 
 
 class DataPlane:
-    """The front ends' view of everything behind them. Used from the event loop only."""
+    """The front ends' view of everything behind them. Used from the event loop only.
 
-    def __init__(self, models: Manager[Servable], refusals: ModelCounters, room: WaitingRoom | None = None) -> None:
+    `overload` is called for each refusal for want of time or room, with the seconds that the request had; 0: any.
+    """
+
+    def __init__(
+        self,
+        models: Manager[Servable],
+        refusals: ModelCounters,
+        room: WaitingRoom | None = None,
+        overload: Callable[[float], None] = lambda timeout_s: None,
+    ) -> None:
         self.models = models
+        self._overload = overload
         self._room = room
         self._refusals = refusals
         self.overloaded: dict[str, float] = {}
@@ -68,9 +79,11 @@ class DataPlane:
             return None
         if self.models.splits(model, version):
             return None  # whose turn it is may depend on an id
-        error = servable.batcher.refuse_unread((timeout_us or servable.default_timeout_us) / 1e6)
+        timeout_s = (timeout_us or servable.default_timeout_us) / 1e6
+        error = servable.batcher.refuse_unread(timeout_s)
         if error is not None:
             self.overloaded[model] = now + OVERLOAD_S
+            self._overload(timeout_s)
             servable.counters.failed(error.slug)
             if self._logged:
                 requests.debug("refused: %s", error, extra={"request_id": ""})
@@ -107,6 +120,7 @@ class DataPlane:
         except ServingError as error:
             if isinstance(error, Overloaded):
                 self.overloaded[request.model] = time.monotonic() + OVERLOAD_S
+                self._overload((request.timeout_us or servable.default_timeout_us) / 1e6)
             servable.counters.failed(error.slug)
             handle.release()
             requests.debug("refused: %s", error, extra={"request_id": request.id[:SHOWN_CHARS]})

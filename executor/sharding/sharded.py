@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -55,46 +56,29 @@ def open_sharded(
 ) -> Opened:
     """Start `sharding.replicas` pipelines. Raises LoadFailed: for what does not fit, with what would."""
     per_pipeline = len(sharding.devices) // sharding.replicas if sharding.stages == "auto" else sharding.stages
-    booted = [Station() for _ in range(per_pipeline * sharding.replicas)]  # while the model is read and cut
-    try:
-        return _opened(id, model_file, config, sharding, labels, ranks, cache, booted)
-    finally:
-        for station in booted:
-            station.close()
+    with _booted(per_pipeline * sharding.replicas) as booted:
+        source = read_source(model_file)
+        try:
+            plan = make_plan(source, wish_for(sharding))
+        except LoadFailed as error:
+            raise LoadFailed(f"model {id}: {error}") from None
+        stages = stage_models(source, plan, cache)
+        signature = read_signature(id, model_file, _Face(source), labels, ranks)
+        pipelines: list[Pipeline] = []
 
+        def close() -> None:
+            for pipeline in pipelines:
+                pipeline.close()
 
-def _opened(
-    id: ModelId,
-    model_file: Path,
-    config: ModelConfig,
-    sharding: Sharding,
-    labels: Mapping[str, tuple[str, ...]],
-    ranks: Mapping[str, int],
-    cache: Cache | None,
-    booted: list[Station],
-) -> Opened:
-    source = read_source(model_file)
-    try:
-        plan = make_plan(source, wish_for(sharding))
-    except LoadFailed as error:
-        raise LoadFailed(f"model {id}: {error}") from None
-    stages = stage_models(source, plan, cache)
-    signature = read_signature(id, model_file, _Face(source), labels, ranks)
-    pipelines: list[Pipeline] = []
-
-    def close() -> None:
-        for pipeline in pipelines:
-            pipeline.close()
-
-    try:
-        for at in range(sharding.replicas):
-            orders = _orders(id, source, plan, stages, config, sharding, at)
-            pipelines.append(Pipeline(str(id), stages, orders, source.graph.outputs, booted))
-        if changed := source.changed():
-            raise LoadFailed(f"model {id}: {changed} has changed while its stages were opened")
-    except BaseException:
-        close()
-        raise
+        try:
+            for at in range(sharding.replicas):
+                orders = _orders(id, source, plan, stages, config, sharding, at)
+                pipelines.append(Pipeline(str(id), stages, orders, source.graph.outputs, booted))
+            if changed := source.changed():
+                raise LoadFailed(f"model {id}: {changed} has changed while its stages were opened")
+        except BaseException:
+            close()
+            raise
     for at, pipeline in enumerate(pipelines):
         for stage, pid in zip(plan.stages, pipeline.pids, strict=True):
             log.info(
@@ -115,6 +99,17 @@ def _opened(
         uses=lambda: [use for at, each in enumerate(pipelines) for use in _uses(sharding, plan, at, each)],
         close=close,
     )
+
+
+@contextmanager
+def _booted(count: int) -> Iterator[list[Station]]:
+    """Processes that start while the model is read and cut. Those that nobody took end."""
+    stations = [Station() for _ in range(count)]
+    try:
+        yield stations
+    finally:
+        for station in stations:
+            station.close()
 
 
 def _orders(

@@ -9,7 +9,7 @@ import pytest
 
 from executor.padding import GRID_S, find_padding
 from executor.probe import probe
-from headrace.config import BatchingLimits
+from headrace.batching import BatchingLimits
 from headrace.errors import LoadFailed
 from headrace.models import ModelId
 from headrace.padding import Mask, Padded, Padding

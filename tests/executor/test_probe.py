@@ -5,7 +5,7 @@ import onnx_models
 import pytest
 
 from executor.probe import probe
-from headrace.config import BatchingLimits
+from headrace.batching import BatchingLimits
 from headrace.errors import LoadFailed
 from headrace.models import ModelId
 

@@ -7,7 +7,7 @@ import pytest
 from executor.probe import probe
 from executor.steps import in_steps
 from executor.sweep import FRESH_S, PREPARING_S, ladder
-from headrace.config import BatchingLimits
+from headrace.batching import BatchingLimits
 from headrace.models import ModelId
 
 ID = ModelId("m", 1)

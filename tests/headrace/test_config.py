@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from headrace.config import BatchingLimits, Latest, ModelConfig, Provider, ServerConfig
+from headrace.batching import BatchingLimits
+from headrace.config import Latest, ModelConfig, Provider, ServerConfig
 from headrace.errors import ConfigError
 from headrace.parsing import parse
 

@@ -1,6 +1,7 @@
 import pytest
 
-from headrace.config import BatchingLimits, Instances, Latest
+from headrace.batching import BatchingLimits
+from headrace.config import Instances, Latest
 from headrace.datatypes import Datatype
 from headrace.errors import ConfigError, RepositoryError
 from headrace.models import TensorSpec

@@ -18,7 +18,8 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from executor.host import Host
-from headrace.config import BatchingLimits, Instances, ModelConfig
+from headrace.batching import BatchingLimits
+from headrace.config import Instances, ModelConfig
 from headrace.models import ModelId
 from model_repo.spec import VersionSpec
 from server.pool.editor import Editor

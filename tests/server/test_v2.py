@@ -9,7 +9,8 @@ from server_fakes import ROWS, Plane
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from headrace import __version__
-from headrace.config import BatchingLimits, Instances, Latest, ModelConfig
+from headrace.batching import BatchingLimits
+from headrace.config import Instances, Latest, ModelConfig
 from headrace.errors import ModelNotFound, ModelNotReady, ServingError
 from headrace.requests import InferRequest
 from model_repo.routing import Routing
