@@ -6,7 +6,7 @@ import time
 
 from executor.nap import Nap
 from executor.workers import Workers
-from server.doze import AFTER_S, LONGEST_S, SHARE, Doze
+from server.doze import LONGEST_S, SHARE, Doze
 
 
 class Counted(Nap):
@@ -26,69 +26,41 @@ async def turns(count):
         await asyncio.sleep(0)
 
 
-def scenario(running, timeout_s, then):
-    """A refusal, then `then(nap, doze, clock)`; `clock` is a list with the time."""
+def naps(running, *times):
+    """Of a loop that refuses requests which had so many seconds, all in one turn."""
 
     async def run():
-        nap, clock = Counted(running), [100.0]
-        doze = Doze(nap, lambda: clock[0])
-        doze.refused(timeout_s)
-        await then(nap, doze, clock)
-
-    asyncio.run(run())
-
-
-def test_while_a_batch_runs_there_is_a_nap_in_every_turn_until_refusals_are_long_past():
-    async def then(nap, doze, clock):
-        await turns(10)
-        assert 5 <= len(nap.taken) <= 11
-        assert set(nap.taken) == {LONGEST_S}
-        clock[0] += AFTER_S
-        await turns(2)
-        before = len(nap.taken)
-        await turns(10)
-        assert len(nap.taken) == before
-        doze.refused(0.0)
-        await turns(4)
-        assert len(nap.taken) > before
-
-    scenario(1, 0.0, then)
-
-
-def test_several_refusals_are_one_nap_in_a_turn():
-    async def then(nap, doze, clock):
-        for _ in range(50):
-            doze.refused(0.0)
+        nap = Counted(running)
+        doze = Doze(nap)
+        for timeout_s in times:
+            doze.refused(timeout_s)
         await turns(5)
-        assert len(nap.taken) <= 6
+        return nap.taken
 
-    scenario(1, 0.0, then)
+    return asyncio.run(run())
+
+
+def test_there_is_one_nap_for_each_turn_that_refuses_somebody_while_a_batch_runs():
+    assert naps(1, 0.0) == [LONGEST_S]
+    assert naps(2, *[10.0] * 50) == [LONGEST_S]
+
+    async def again_and_again():
+        nap = Counted(1)
+        doze = Doze(nap)
+        for turn in range(1, 10):
+            doze.refused(0.0)
+            await turns(3)
+            assert len(nap.taken) == turn
+
+    asyncio.run(again_and_again())
+
+
+def test_while_nothing_runs_nobody_naps():
+    assert naps(0, 0.0, 1.0) == []
 
 
 def test_a_nap_is_a_small_part_of_the_time_that_requests_have():
-    async def then(nap, doze, clock):
-        await turns(3)
-        assert nap.taken
-        assert nap.taken == [SHARE * 0.01] * len(nap.taken)
-
-    scenario(1, 0.01, then)
-
-
-def test_while_nothing_runs_nobody_naps_and_the_loop_is_not_kept_busy():
-    async def then(nap, doze, clock):
-        loop, seen = asyncio.get_running_loop(), []
-        loop.call_later(20 * LONGEST_S, seen.append, True)
-        rounds = 0
-        while not seen:
-            rounds += 1
-            await asyncio.sleep(LONGEST_S)
-        assert not nap.taken
-        assert rounds <= 21
-        nap.running = 1
-        await asyncio.sleep(3 * LONGEST_S)
-        assert nap.taken
-
-    scenario(0, 0.0, then)
+    assert naps(1, 0.01) == [SHARE * 0.01]
 
 
 def test_the_end_of_a_run_ends_the_nap_and_is_heard_of():
